@@ -1,0 +1,1 @@
+"""Loops: what a bundle declares, and the one Python function each loop is compiled to."""
