@@ -1,0 +1,219 @@
+"""Signals: CloudEvents 1.0 as FLO reads them.
+
+Whatever form an event arrives in (structured, binary, batch, NDJSON), inside FLO it is one line of structured JSON,
+`raw`: the bytes that are recorded, decided on, replayed and shown. `Envelope` is its decoded head; `data` stays
+undecoded until the loop's contract decodes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from flo.core.errors import SignalRejected
+
+SIGNAL_BYTES_MAX = 1 << 20
+"""One signal's JSON. Larger payloads belong in a store, with a reference in the signal: FLO moves no data."""
+
+ATTRIBUTE_CHARS_MAX = 1024
+"""`id`, `source`, `type`: they are kept in memory for de-duplication, so an unbounded one could fill it."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NS_PER_S = 1_000_000_000
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """The attributes of one event that FLO reads. Others stay in the recorded bytes."""
+
+    id: str
+    source: str
+    type: str
+    specversion: str
+    time: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    subject: str | None = None
+    dataschema: str | None = None
+    data_base64: str | None = None
+    traceparent: str | None = None
+    floroot: str | None = None
+    floparent: str | None = None
+    floborn: str | int | None = None
+    flodeadline: str | int | None = None
+    flohops: str | int | None = None
+    floseq: str | int | None = None
+
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_encode_json = msgspec.json.Encoder().encode
+
+
+def parse_signal(raw: bytes) -> Envelope:
+    """The envelope of one structured event; `SignalRejected` says what is wrong with it."""
+    if len(raw) > SIGNAL_BYTES_MAX:
+        raise SignalRejected(
+            "too-large",
+            f"{len(raw)} bytes, the limit is {SIGNAL_BYTES_MAX}: send a reference to the data instead",
+        )
+    try:
+        event = _decode_envelope(raw)
+    except msgspec.ValidationError as error:
+        raise SignalRejected("cloudevent", f"not a CloudEvent 1.0: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SignalRejected("json", f"not JSON: {error}") from None
+    check_attributes(event)
+    return event
+
+
+def check_attributes(event: Envelope) -> None:
+    """The rules of CloudEvents 1.0 that a type cannot hold."""
+    if event.specversion != "1.0":
+        raise SignalRejected(
+            "cloudevent", f'specversion is "{event.specversion[:20]}", FLO reads "1.0"'
+        )
+    for name in ("id", "source", "type"):
+        value = getattr(event, name)
+        if not value:
+            raise SignalRejected("cloudevent", f"attribute `{name}` is empty")
+        if len(value) > ATTRIBUTE_CHARS_MAX:
+            raise SignalRejected(
+                "cloudevent", f"attribute `{name}` has {len(value)} characters, at most {ATTRIBUTE_CHARS_MAX}"
+            )
+    if event.data_base64 is not None:
+        event.data = _data_from_base64(event.data_base64)
+
+
+def _data_from_base64(text: str) -> msgspec.Raw:
+    """JSON carried as base64 (what a binary-minded sender makes of it); other media types are not FLO's to read."""
+    try:
+        data = base64.b64decode(text, validate=True)
+        msgspec.json.decode(data)
+    except (binascii.Error, ValueError, RecursionError):
+        raise SignalRejected("cloudevent", "data_base64 does not hold JSON; FLO decides on JSON data") from None
+    return msgspec.Raw(data)
+
+
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))\Z"
+)
+_seconds_seen: dict[str, int] = {}
+_SECONDS_SEEN_MAX = 4096
+
+
+def time_from_text(text: str) -> int:
+    """RFC 3339 text to nanoseconds since the epoch.
+
+    Traffic repeats its seconds, so the whole-second prefix of UTC times is remembered: 0.1 µs instead of 1.5.
+    """
+    if text[-1:] == "Z":
+        base = _seconds_seen.get(text[:19])
+        if base is not None:
+            length = len(text)
+            if length == 20:
+                return base
+            fraction = text[20:-1]
+            if text[19] == "." and length <= 30 and fraction.isdecimal() and fraction.isascii():
+                return base + int(fraction) * _SCALE[length - 21]
+    return _time_from_text_slowly(text)
+
+
+_SCALE = tuple(10 ** (9 - digits) for digits in range(10))
+
+
+def _time_from_text_slowly(text: str) -> int:
+    match = _RFC3339.match(text) if text.isascii() else None
+    if match is None:
+        raise SignalRejected("cloudevent", f'time "{text[:40]}" is not RFC 3339, as 2026-11-23T05:10:12.345Z is')
+    year, month, day, hour, minute, second = (int(part) for part in match.group(1, 2, 3, 4, 5, 6))
+    leap = second == 60
+    try:
+        moment = datetime(year, month, day, hour, minute, 59 if leap else second, tzinfo=UTC)
+    except ValueError as error:
+        raise SignalRejected("cloudevent", f'time "{text[:40]}": {error}') from None
+    delta = moment - EPOCH
+    base = (delta.days * 86_400 + delta.seconds + leap) * NS_PER_S
+    if match.group(8):
+        offset = (int(match.group(9)) * 3600 + int(match.group(10)) * 60) * NS_PER_S
+        base += -offset if match.group(8) == "+" else offset
+    elif not leap and text[10] == "T" and text[-1] == "Z":
+        if len(_seconds_seen) >= _SECONDS_SEEN_MAX:
+            _seconds_seen.clear()
+        _seconds_seen[text[:19]] = base
+    fraction = match.group(7)
+    return base + (int(fraction) * _SCALE[len(fraction)] if fraction else 0)
+
+
+def text_from_time(time_ns: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339 in UTC, with as many digits as needed (0, 3, 6 or 9)."""
+    seconds, rest = divmod(time_ns, NS_PER_S)
+    head = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    if not rest:
+        return head + "Z"
+    digits = f"{rest:09d}"
+    return f"{head}.{digits[:3] if digits.endswith('000000') else digits[:6] if digits.endswith('000') else digits}Z"
+
+
+def encode_signal(
+    *, id: str, source: str, type: str, time_ns: int, data: Any, extensions: Mapping[str, Any] | None = None
+) -> bytes:
+    """One structured event, as FLO itself emits them."""
+    return _encode_json(
+        {
+            "specversion": "1.0",
+            "id": id,
+            "source": source,
+            "type": type,
+            "time": text_from_time(time_ns),
+            **(extensions or {}),
+            "datacontenttype": "application/json",
+            "data": data,
+        }
+    )
+
+
+def split_batch(body: bytes) -> list[bytes]:
+    """The events of an `application/cloudevents-batch+json` body, each as its own bytes."""
+    try:
+        return [bytes(item) for item in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SignalRejected("json", f"not a JSON array of events: {error}") from None
+
+
+def split_lines(body: bytes) -> list[bytes]:
+    """The events of an NDJSON body; empty lines count for nothing."""
+    return [line for line in body.split(b"\n") if line and not line.isspace()]
+
+
+def structured_from_binary(headers: Mapping[str, str], body: bytes) -> bytes:
+    """A binary-mode HTTP event (`ce-` headers, data as body) as one structured event."""
+    event: dict[str, Any] = {}
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower.startswith("ce-"):
+            event[lower[3:]] = _percent_decoded(value)
+    media = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+    if media:
+        event["datacontenttype"] = media
+    if body:
+        if media and "json" not in media.lower():
+            raise SignalRejected("cloudevent", f'content-type "{media[:60]}": FLO decides on JSON data')
+        try:
+            msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise SignalRejected("json", f"the body is not JSON: {error}") from None
+        event["data"] = msgspec.Raw(body)
+    return _encode_json(event)
+
+
+_PERCENT = re.compile(r"((?:%[0-9A-Fa-f]{2})+)")
+
+
+def _percent_decoded(value: str) -> str:
+    return _PERCENT.sub(
+        lambda match: binascii.unhexlify(match.group(1).replace("%", "")).decode("utf-8", "replace"), value
+    )
