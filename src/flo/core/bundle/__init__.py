@@ -1,0 +1,5 @@
+"""Reading a bundle: bytes in, a `BundleDefinition` or every problem out. Pure: no file is touched here."""
+
+from flo.core.bundle.settings import EngineKind, Setting
+
+__all__ = ["EngineKind", "Setting"]
