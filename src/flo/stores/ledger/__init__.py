@@ -1,0 +1,18 @@
+"""The ledger's files: blocks in segments, durable by group commit (`docs/explanation/ledger-format.md`)."""
+
+from flo.stores.ledger.chain import Period
+from flo.stores.ledger.frames import CODEC_ARROW, CODEC_COLUMNS, CODEC_LOST, Block, BlockHeader, BlockMissing
+from flo.stores.ledger.ledger import Ledger
+from flo.stores.ledger.reader import LedgerReader
+
+__all__ = [
+    "CODEC_ARROW",
+    "CODEC_COLUMNS",
+    "CODEC_LOST",
+    "Block",
+    "BlockHeader",
+    "BlockMissing",
+    "Ledger",
+    "LedgerReader",
+    "Period",
+]

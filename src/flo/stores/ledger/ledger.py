@@ -1,0 +1,538 @@
+"""The writer of a shard's ledger: append, commit, recover, drop old periods."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal, NoReturn, overload
+
+import msgspec
+
+from flo.core.errors import CorruptLedger, StorageUnavailable, UsageError
+from flo.ports.disk import Disk, File, Lock, Locked
+from flo.stores.ledger.chain import Chain, Period, check_range, list_segments
+from flo.stores.ledger.frames import (
+    CODEC_COLUMNS,
+    CODEC_MAX,
+    COUNT_MAX,
+    FORMAT_VERSION,
+    PAYLOAD_BYTES_MAX,
+    SEGMENT_HEADER_BYTES,
+    SUMMARY_BYTES_MAX,
+    TIME_NS_MAX,
+    TIME_NS_MIN,
+    Block,
+    BlockHeader,
+    SegmentHeader,
+    SegmentName,
+    encode_frame,
+    encode_segment_header,
+    frame_size_bytes,
+)
+from flo.stores.ledger.recovery import recover, write_all
+from flo.stores.ledger.segment import Segment, refused
+
+log = logging.getLogger("flo.ledger")
+
+PERIOD_NS: Final = 3600 * 10**9
+SECOND_NS: Final = 10**9
+SEGMENT_BYTES_MAX: Final = 256 << 20
+PENDING_BYTES_MAX: Final = 256 << 20  # what may wait for a disk that refuses, before appending is refused too
+WRITE_BYTES_MAX: Final = 8 << 20  # a batch is joined in memory before it is written: bound the copy
+ALLOCATE_BYTES: Final = (
+    16 << 20
+)  # a commit that need not grow the file saves a journal entry in its fdatasync
+SHARDS_MAX: Final = 1024
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def shard_directory(directory: str, shard: int) -> str:
+    return f"{directory}/shard-{shard}"
+
+
+def ledger_directory(directory: str, shard: int) -> str:
+    return f"{shard_directory(directory, shard)}/ledger"
+
+
+class Ledger:
+    """A shard's append-only log of blocks. One writer at a time, held by a lock file; readers need no lock.
+
+    Promises, on any `Disk`:
+
+    - A block is durable once `commit()` has returned its number: it is read back byte for byte, in order and
+      without a gap, after any crash, power cut or disk fault that leaves synced bytes alone; if those change,
+      `CorruptLedger` says so and no changed byte is ever returned.
+    - A block is there whole or not at all. Blocks appended and not acknowledged may or may not survive a
+      crash; those that do are the first of them, in order.
+    - When the disk refuses, `commit()` raises `StorageUnavailable` and keeps what was appended; calling it
+      again later writes it. Numbers do not change.
+
+    Threads: `append` from any, `commit` from one at a time (others wait), everything that reads from any.
+    `close()` commits nothing: what was appended and not committed is gone.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        directory: str,
+        shard: int,
+        lock: Lock,
+        segments: list[Segment],
+        *,
+        period_ns: int,
+        segment_bytes_max: int,
+        pending_bytes_max: int,
+        new_salt: Callable[[], int],
+    ) -> None:
+        """Use `Ledger.open`."""
+        self.shard = shard
+        self.directory = ledger_directory(directory, shard)
+        self._disk = disk
+        self._lock = lock
+        self._period_ns = period_ns
+        self._segment_bytes_max = segment_bytes_max
+        self._pending_bytes_max = pending_bytes_max
+        self._new_salt = new_salt
+        self._sequence = segments[-1].name.sequence if segments else 0
+        self._chain = Chain(disk, segments)
+        self._chain.last_block = segments[-1].end_block - 1 if segments else 0
+        self._next_block = self._chain.last_block + 1
+        self._active: File | None = None  # None: the next commit begins a new segment
+        self._allocated = 0
+        self._pending: list[Block] = []
+        self._pending_bytes = 0
+        self._pending_lock = threading.Lock()
+        self._writing = threading.Lock()  # commit, drop_periods and close exclude each other
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        directory: str,
+        shard: int = 0,
+        *,
+        period_ns: int = PERIOD_NS,
+        segment_bytes_max: int = SEGMENT_BYTES_MAX,
+        pending_bytes_max: int = PENDING_BYTES_MAX,
+        at_least_block: int = 0,
+        new_salt: Callable[[], int] = lambda: secrets.randbits(32),
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> Ledger:
+        """Open a shard for writing: take the lock, recover, make what was recovered durable.
+
+        `at_least_block` is the last block something durable elsewhere (a checkpoint) has seen: a ledger that
+        ends before it has lost acknowledged blocks. Raises `UsageError` if another process writes this shard,
+        `StorageUnavailable` if the disk refuses, `CorruptLedger` if synced bytes changed.
+        """
+        if not 0 <= shard < SHARDS_MAX:
+            raise UsageError(f"shard {shard}: shards are numbered 0 to {SHARDS_MAX - 1}")
+        if period_ns < SECOND_NS or period_ns % SECOND_NS:
+            raise UsageError(f"period_ns {period_ns}: a period is a whole number of seconds")
+        lock = _prepare(disk, directory, shard, now_ns)
+        path = ledger_directory(directory, shard)
+        try:
+            segments = recover(disk, path, list_segments(disk, path))
+            ledger = cls(
+                disk,
+                directory,
+                shard,
+                lock,
+                segments,
+                period_ns=period_ns,
+                segment_bytes_max=segment_bytes_max,
+                pending_bytes_max=pending_bytes_max,
+                new_salt=new_salt,
+            )
+            if ledger.durable_block < at_least_block:
+                raise CorruptLedger(
+                    f"{path} ends with block {ledger.durable_block}, but a checkpoint has seen block "
+                    f"{at_least_block}: committed blocks are missing. Restore the ledger's files from a "
+                    "backup, or remove the checkpoint to go on from what is left"
+                )
+        except BaseException:
+            lock.release()
+            raise
+        return ledger
+
+    # -- writing
+
+    @property
+    def next_block(self) -> int:
+        """The number the next `append` returns. The first block is 1."""
+        return self._next_block
+
+    @property
+    def durable_block(self) -> int:
+        """The last block that survives a power cut; 0 if there is none."""
+        return self._chain.last_block
+
+    @property
+    def first_block(self) -> int:
+        """The oldest block kept; `durable_block + 1` if there is none."""
+        return self._chain.first_block
+
+    @property
+    def pending_blocks(self) -> int:
+        """Appended and not durable yet."""
+        return self._next_block - 1 - self._chain.last_block
+
+    def append(
+        self,
+        payload: bytes,
+        *,
+        count: int,
+        time_min_ns: int,
+        time_max_ns: int,
+        written_ns: int,
+        summary: bytes = b"",
+        codec: int = CODEC_COLUMNS,
+    ) -> int:
+        """Number a block and keep it in memory until `commit`. Does no I/O.
+
+        `written_ns` places the block in its period. Raises `UsageError` for what does not fit the format and
+        `StorageUnavailable` if too much is waiting for the disk already; then nothing was appended.
+        """
+        for name, value, limit in (
+            ("payload bytes", len(payload), PAYLOAD_BYTES_MAX),
+            ("summary bytes", len(summary), SUMMARY_BYTES_MAX),
+            ("records", count, COUNT_MAX),
+            ("codec", codec, CODEC_MAX),
+        ):
+            if not 0 <= value <= limit:
+                raise UsageError(
+                    f"a block with {name} {value}: the ledger takes 0 to {limit}; split the commit"
+                )
+        if (
+            not TIME_NS_MIN
+            <= min(time_min_ns, time_max_ns, written_ns)
+            <= max(time_min_ns, time_max_ns, written_ns)
+            <= TIME_NS_MAX
+            or written_ns < 0
+        ):
+            raise UsageError(
+                f"a block with times {time_min_ns}, {time_max_ns}, written {written_ns}: "
+                "times are nanoseconds since 1970 in 64 bits, and the writing time is not before 1970"
+            )
+        size_bytes = frame_size_bytes(len(payload), len(summary))
+        with self._pending_lock:
+            if self._closed:
+                raise UsageError(f"{self.directory} is closed: open the ledger again to append")
+            if self._pending and self._pending_bytes + size_bytes > self._pending_bytes_max:
+                raise StorageUnavailable(
+                    f"{self._pending_bytes} bytes wait for {self.directory}, and at most "
+                    f"{self._pending_bytes_max} may: commit before appending more"
+                )
+            number = self._next_block
+            self._pending.append(
+                Block(
+                    number=number,
+                    codec=codec,
+                    count=count,
+                    time_min_ns=time_min_ns,
+                    time_max_ns=time_max_ns,
+                    written_ns=written_ns,
+                    summary=bytes(summary),
+                    payload=bytes(payload),
+                )
+            )
+            self._pending_bytes += size_bytes
+            self._next_block = number + 1
+        return number
+
+    def commit(self) -> int:
+        """Make everything appended so far durable, usually with one write and one sync; returns the last
+        durable block.
+
+        Raises `StorageUnavailable` if the disk refuses. What was appended stays, and the next call writes it:
+        after a full disk to the same file, after any other failure to a new one, since a file whose sync
+        failed cannot be trusted again. One such failure is healed here without raising.
+        """
+        with self._writing:
+            if self._closed:
+                raise UsageError(f"{self.directory} is closed: open the ledger again to commit")
+            upto = self._next_block - 1
+            failed_before = False
+            while self._chain.last_block < upto:
+                try:
+                    self._commit_batch(self._next_batch(upto))
+                except OSError as error:
+                    if error.errno not in _FULL:
+                        self._abandon()
+                        if not failed_before:
+                            failed_before = True
+                            log.warning("writing %s failed (%s): trying a new segment", self.directory, error)
+                            continue
+                    raise refused("writing", self.directory, error) from error
+            return self._chain.last_block
+
+    def _next_batch(self, upto: int) -> list[Block]:
+        """The next blocks that go into one segment and one write; begins a segment if the first one needs it.
+        """
+        with self._pending_lock:
+            pending = self._pending[: upto - self._chain.last_block]
+        first = pending[0]
+        size_bytes = frame_size_bytes(len(first.payload), len(first.summary))
+        if self._active is None or self._belongs_elsewhere(first, size_bytes):
+            self._begin_segment(first)
+        batch = [first]
+        for block in pending[1:]:
+            size_bytes += frame_size_bytes(len(block.payload), len(block.summary))
+            if size_bytes > WRITE_BYTES_MAX or self._belongs_elsewhere(block, size_bytes):
+                break
+            batch.append(block)
+        return batch
+
+    def _belongs_elsewhere(self, block: Block, size_bytes: int) -> bool:
+        segment = self._chain.segments[-1]
+        if block.written_ns >= segment.name.period_start_ns + self._period_ns:
+            return True  # a clock that went back does not bring an old period back
+        began = segment.end_block > segment.name.first_block  # one block always fits, whatever the limit
+        return began and segment.end_offset + size_bytes > self._segment_bytes_max
+
+    def _commit_batch(self, batch: list[Block]) -> None:
+        file, segment = self._active, self._chain.segments[-1]
+        assert file is not None
+        salt, durable, offset = segment.header().salt, self._chain.last_block, segment.end_offset
+        data = b"".join(part for block in batch for part in encode_frame(block, durable, salt))
+        self._allocate(file, offset + len(data))
+        write_all(file, offset, data)
+        try:
+            file.sync()
+        except OSError:
+            self._abandon()
+            raise
+        for block in batch:
+            segment.note(block.number, frame_size_bytes(len(block.payload), len(block.summary)))
+        with self._pending_lock:
+            del self._pending[: len(batch)]
+            self._pending_bytes -= len(data)
+        self._chain.last_block = batch[-1].number
+
+    def _allocate(self, file: File, need: int) -> None:
+        if need <= self._allocated:
+            return
+        try:
+            file.allocate(self._allocated, need - self._allocated + ALLOCATE_BYTES)
+        except OSError as error:
+            if error.errno not in (*_FULL, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            return  # the block itself may still fit
+        self._allocated = need + ALLOCATE_BYTES
+
+    def _begin_segment(self, first: Block) -> None:
+        """Create the next segment file: durable, name and header, before any block goes into it."""
+        start_ns = first.written_ns - first.written_ns % self._period_ns
+        if self._chain.segments:
+            start_ns = max(start_ns, self._chain.segments[-1].name.period_start_ns)
+        self._close_active()
+        self._sequence += 1
+        header = SegmentHeader(
+            shard=self.shard,
+            sequence=self._sequence,
+            first_block=first.number,
+            period_start_ns=start_ns,
+            period_ns=self._period_ns,
+            created_ns=first.written_ns,
+            salt=self._new_salt(),
+        )
+        segment = Segment(self._disk, self.directory, SegmentName(first.number, self._sequence, start_ns))
+        file = self._disk.create(segment.path)
+        try:
+            write_all(file, 0, encode_segment_header(header))
+            file.sync()
+            self._disk.sync_directory(self.directory)
+        except OSError:
+            file.close()
+            self._remove_if_possible(segment.path)
+            raise
+        segment.adopt(file, header)
+        self._active, self._allocated = file, SEGMENT_HEADER_BYTES
+        superseded = [old for old in self._chain.segments if old.name.first_block >= first.number]
+        self._chain.replace([*self._chain.segments, segment])
+        for old in superseded:
+            self._remove_if_possible(old.path)
+
+    def _remove_if_possible(self, path: str) -> None:
+        """Remove a file no block is read from; if the disk refuses, the file is only litter."""
+        try:
+            self._disk.remove(path)
+            self._disk.sync_directory(self.directory)
+        except OSError as error:
+            log.warning(
+                "could not remove %s (%s): it holds no block in use and may be removed by hand", path, error
+            )
+
+    def _abandon(self) -> None:
+        """Never write to the active segment again: after a failed sync the kernel may have dropped its dirty
+        pages and marked them clean, and a second sync would report success for bytes that are nowhere.
+        """
+        self._close_active()
+
+    def _close_active(self) -> None:
+        """Leave the active segment. What was preallocated is given back; that is for space only, so it may
+        fail.
+        """
+        file, self._active = self._active, None
+        if file is None:
+            return
+        try:
+            file.truncate(self._chain.segments[-1].end_offset)
+        except OSError as error:
+            log.warning("could not give back unused space in %s: %s", self._chain.segments[-1].path, error)
+
+    # -- reading
+
+    def read(self, block: int) -> Block:
+        """A durable block. `BlockMissing` if it is not durable yet or was dropped."""
+        return self._chain.read(block)
+
+    @overload
+    def scan(
+        self,
+        first: int | None = None,
+        last: int | None = None,
+        *,
+        reverse: bool = False,
+        headers_only: Literal[False] = False,
+    ) -> Iterator[Block]: ...
+    @overload
+    def scan(
+        self,
+        first: int | None = None,
+        last: int | None = None,
+        *,
+        reverse: bool = False,
+        headers_only: Literal[True],
+    ) -> Iterator[BlockHeader]: ...
+    def scan(
+        self,
+        first: int | None = None,
+        last: int | None = None,
+        *,
+        reverse: bool = False,
+        headers_only: bool = False,
+    ) -> Iterator[Block] | Iterator[BlockHeader]:
+        """Durable blocks `first` to `last` (both included; default: all), read as the iterator is.
+
+        A block whose `codec` is `CODEC_LOST` was destroyed and holds only its place.
+        """
+        return scan_chain(self._chain, first, last, reverse, headers_only)
+
+    def periods(self) -> list[Period]:
+        """Oldest first; the last one is being written."""
+        return self._chain.periods()
+
+    # -- retention
+
+    def drop_periods(self, before_ns: int, *, keep_from_block: int) -> list[str]:
+        """Remove every whole period that ends at or before `before_ns` and lies before `keep_from_block`.
+
+        Oldest first, and each removal is durable before the next begins, so a crash leaves no gap. The period
+        being written always stays. Returns the removed paths. Raises `StorageUnavailable` if the disk
+        refuses; what it had removed until then is removed.
+        """
+        dropped: list[str] = []
+        with self._writing:
+            for period in self._chain.periods()[:-1]:
+                if self._period_end_ns(period) > before_ns or period.last_block >= keep_from_block:
+                    break
+                for path in period.files:
+                    try:
+                        self._disk.remove(path)
+                        self._chain.replace([kept for kept in self._chain.segments if kept.path != path])
+                        self._disk.sync_directory(self.directory)
+                    except OSError as error:
+                        raise refused("removing", path, error) from error
+                    dropped.append(path)
+        return dropped
+
+    def _period_end_ns(self, period: Period) -> int:
+        """By the files' own headers: the ledger may have been opened with another period length since."""
+        lengths = [
+            segment.header().period_ns for segment in self._chain.segments if segment.path in period.files
+        ]
+        return period.start_ns + max(lengths)
+
+    def close(self) -> None:
+        """Give up the files and the lock. Idempotent. Appended and uncommitted blocks are gone."""
+        with self._writing:
+            if self._closed:
+                return
+            with self._pending_lock:
+                self._closed = True
+            self._close_active()
+            self._lock.release()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def scan_chain(
+    chain: Chain, first: int | None, last: int | None, reverse: bool, headers_only: bool
+) -> Iterator[Any]:
+    first = chain.first_block if first is None else first
+    last = chain.last_block if last is None else last
+    check_range(first, last)
+    return chain.scan(first, last, reverse, headers_only)
+
+
+def _prepare(disk: Disk, directory: str, shard: int, now_ns: Callable[[], int]) -> Lock:
+    """The directories, the format file and the writer's lock."""
+    path = shard_directory(directory, shard)
+    try:
+        disk.makedirs(ledger_directory(directory, shard))
+        lock = disk.lock(f"{path}/lock")
+    except Locked as error:
+        raise UsageError(
+            f"{path} is being written by process {error.holder}: stop it first, or read with LedgerReader, "
+            "which needs no lock"
+        ) from error
+    except OSError as error:
+        raise refused("opening", path, error) from error
+    try:
+        _check_format(disk, directory, shard, now_ns)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _check_format(disk: Disk, directory: str, shard: int, now_ns: Callable[[], int]) -> None:
+    path, temporary = f"{directory}/format.json", f"{directory}/format.json.shard-{shard}.tmp"
+    try:
+        if disk.exists(path):
+            _refuse_foreign_format(path, disk.open(path).read(0, 4096))
+            return
+        if disk.exists(temporary):
+            disk.remove(temporary)
+        file = disk.create(temporary)
+        write_all(file, 0, msgspec.json.encode({"format": FORMAT_VERSION, "created_ns": now_ns()}) + b"\n")
+        file.sync()
+        file.close()
+        disk.rename(temporary, path)
+        disk.sync_directory(directory)
+    except OSError as error:
+        raise refused("preparing", path, error) from error
+
+
+def _refuse_foreign_format(path: str, data: bytes) -> None:
+    def refuse(found: str) -> NoReturn:
+        raise UsageError(
+            f"{path} says {found}, and this FLO reads format {FORMAT_VERSION}: use the FLO that wrote it, "
+            "or another data directory"
+        )
+
+    try:
+        stored = msgspec.json.decode(data, type=dict[str, int])
+    except msgspec.DecodeError:
+        refuse(repr(data[:100]))
+    if stored.get("format") != FORMAT_VERSION:
+        refuse(f"format {stored.get('format')}")
