@@ -6,9 +6,11 @@ so that a problem found by the type checker names file, line and column.
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,31 @@ class Place:
     column: int
 
 
+Turn: TypeAlias = tuple[int, int, int]
+"""(offset in a text, line, column): from this offset on, the text's characters stand one after the other from there."""
+
+
+def place_at(place: Place, turns: tuple[Turn, ...], offset: int) -> Place:
+    """Where the character at `offset` of a text stands in its file, escapes and folded lines included."""
+    at = bisect_right(turns, (offset, sys.maxsize, sys.maxsize)) - 1
+    if at < 0:
+        return Place(place.file, place.line, place.column + (offset if turns else 0))
+    start, line, column = turns[at]
+    return Place(place.file, line, column + offset - start)
+
+
 @dataclass(frozen=True, slots=True)
 class ExpressionText:
     """An expression as written, and where its first character stands."""
 
     text: str
     place: Place
+    turns: tuple[Turn, ...] = ()
+
+    def place_at(self, line: int, column: int) -> Place:
+        """Where line and column of the text (both from 1) stand in the bundle's file."""
+        offset = sum(len(one) for one in self.text.split("\n")[: line - 1]) + line - 1 + column - 1
+        return place_at(self.place, self.turns, offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +56,11 @@ class TemplateText:
     value: Any
     place: Place
     places: Mapping[tuple[str | int, ...], Place] = field(default_factory=dict)
+    turns: Mapping[tuple[str | int, ...], tuple[Turn, ...]] = field(default_factory=dict)
+
+    def place_at(self, path: tuple[str | int, ...], offset: int = 0) -> Place:
+        """Where the value at `path` stands; for a string, where its character at `offset` does."""
+        return place_at(self.places.get(path, self.place), self.turns.get(path, ()), offset)
 
 
 STATE_KINDS = ("count", "sum", "mean", "min", "max", "std", "share", "ewma", "last", "quantile", "distinct")

@@ -1,0 +1,187 @@
+"""All expressions of a loop, parsed and type-checked: every problem of the loop in one go, each where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flo.core.contract import Contract
+from flo.core.errors import Problem
+from flo.core.expression import (
+    BOOL,
+    CelType,
+    Checked,
+    Environment,
+    ExpressionSyntaxError,
+    FunctionDecl,
+    Template,
+    check,
+    check_template,
+    parse,
+)
+from flo.core.loop.definition import ActionDefinition, ExpressionText, LoopDefinition, StateDefinition, TemplateText
+from flo.core.loop.environment import expectation_environment, loop_environment, silent_environment
+from flo.core.state import StatePlan, plan_state
+
+CONDITIONS = ("count", "share")
+"""State kinds whose expression is a condition."""
+
+NUMERIC = ("sum", "mean", "min", "max", "std", "ewma", "quantile")
+"""State kinds that measure a number."""
+
+
+@dataclass(slots=True)
+class CheckedAction:
+    definition: ActionDefinition
+    arguments: Template | None
+    target: Template | None
+    expect_where: Checked | None
+    on_silent: list[tuple[ActionDefinition, Template | None]]
+
+
+@dataclass(slots=True)
+class CheckedLoop:
+    """What the compiler needs of a loop: every expression with its type, and the plan of its state."""
+
+    definition: LoopDefinition
+    contract: Contract | None
+    functions: Mapping[str, FunctionDecl]
+    plan: StatePlan
+    shared_plan: StatePlan
+    where: Checked | None = None
+    key: Checked | None = None
+    inputs: dict[str, Checked] = field(default_factory=dict)
+    conditions: dict[str, Checked] = field(default_factory=dict)
+    actions: dict[str, list[CheckedAction]] = field(default_factory=dict)
+
+
+class _Checker:
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def expression(
+        self, text: ExpressionText, environment: Environment, what: str, expect: CelType | None = None
+    ) -> Checked | None:
+        try:
+            tree = parse(text.text)
+        except ExpressionSyntaxError as error:
+            self._problem(text.place.file, text, error.line, error.column, f"{what}: {error.message}", error.hint)
+            return None
+        checked, problems = check(tree, environment, expect=expect)
+        for problem in problems:
+            self._problem(
+                text.place.file, text, problem.line, problem.column, f"{what}: {problem.message}", problem.hint
+            )
+        return checked
+
+    def template(self, text: TemplateText | None, environment: Environment, what: str) -> Template | None:
+        if text is None:
+            return None
+        template, problems = check_template(text.value, environment)
+        for path, problem in problems:
+            place = text.places.get(path, text.place)
+            self.problems.append(
+                Problem(place.file, place.line, place.column, f"{what}: {problem.message}", problem.hint)
+            )
+        return template
+
+    def _problem(
+        self, file: str, text: ExpressionText, line: int, column: int, message: str, hint: str | None
+    ) -> None:
+        at = text.place
+        column = at.column + column - 1 if line == 1 else column
+        self.problems.append(Problem(file, at.line + line - 1, column, message, hint))
+
+
+def check_loop(
+    definition: LoopDefinition, contract: Contract | None, functions: Mapping[str, FunctionDecl]
+) -> tuple[CheckedLoop | None, list[Problem]]:
+    """Check every expression of a loop. The loop is None where there is any problem."""
+    checker = _Checker()
+    before = loop_environment(definition, contract, functions)
+    where = key = None
+    if definition.where is not None:
+        where = checker.expression(definition.where, before, "where", BOOL)
+    key = checker.expression(definition.key, before, "key")
+    inputs: dict[str, Checked] = {}
+    for state in definition.state:
+        expect = BOOL if state.kind in CONDITIONS else None
+        checked = checker.expression(state.expression, before, f"state {state.name}", expect)
+        if checked is None:
+            continue
+        problem = _input_problem(state, checked)
+        if problem is not None:
+            checker.problems.append(problem)
+        inputs[state.name] = checked
+    if len(inputs) < len(definition.state):
+        return None, checker.problems  # rules would only repeat what is wrong with the state they read
+    types = {name: checked.type.name for name, checked in inputs.items()}
+    plan = plan_state([state for state in definition.state if not state.shared], types)
+    shared_plan = plan_state([state for state in definition.state if state.shared], types, shared=True)
+    after = loop_environment(definition, contract, functions, plan, shared_plan)
+    loop = CheckedLoop(definition, contract, functions, plan, shared_plan, where, key, inputs)
+    for rule in definition.rules:
+        condition = checker.expression(rule.when, after, f"rule {rule.id}", BOOL)
+        if condition is not None:
+            loop.conditions[rule.id] = condition
+        loop.actions[rule.id] = [_check_action(checker, action, rule.id, after) for action in rule.then]
+        if rule.once_within_ns is not None and rule.once_scope != "key":
+            place = rule.place
+            checker.problems.append(
+                Problem(place.file, place.line, place.column, f"rule {rule.id}: `scope: {rule.once_scope}` is not in this release", "leave it out: at most once a key")
+            )
+    _check_mask(checker, loop)
+    return (None if checker.problems else loop), checker.problems
+
+
+def _input_problem(state: StateDefinition, checked: Checked) -> Problem | None:
+    kind, place = checked.type.name, state.expression.place
+    if state.kind in NUMERIC and kind not in ("int", "uint", "double", "dyn"):
+        message = f"state {state.name}: {state.kind} measures a number, this is a {kind}"
+        return Problem(place.file, place.line, place.column, message, "use `count` or `share` for conditions, `distinct` or `last` for texts")
+    if state.kind in ("last", "distinct") and kind not in ("bool", "int", "uint", "double", "string", "dyn"):
+        message = f"state {state.name}: {state.kind} keeps a bool, number or string, this is a {kind}"
+        return Problem(place.file, place.line, place.column, message, "name one field of it")
+    return None
+
+
+def _check_action(checker: _Checker, action: ActionDefinition, rule: str, environment: Environment) -> CheckedAction:
+    what = f"rule {rule}, {action.verb}"
+    where = None
+    if action.expect is not None and action.expect.where is not None:
+        where = checker.expression(action.expect.where, expectation_environment(), f"{what}, expect", BOOL)
+    return CheckedAction(
+        definition=action,
+        arguments=checker.template(action.arguments, environment, what),
+        target=checker.template(action.target, environment, f"{what}, target"),
+        expect_where=where,
+        on_silent=[
+            (silent, checker.template(silent.arguments, silent_environment(), f"{what}, on_silent"))
+            for silent in action.on_silent
+        ],
+    )
+
+
+def _check_mask(checker: _Checker, loop: CheckedLoop) -> None:
+    """A masked field may be tested, but must not flow to where it would be written: key, state, arguments."""
+    masked = {tuple(path.split(".")) for path in loop.definition.mask}
+    if not masked:
+        return
+    flows: list[tuple[str, ExpressionText | TemplateText, frozenset[tuple[str, ...]]]] = []
+    if loop.key is not None:
+        flows.append(("key", loop.definition.key, loop.key.references))
+    for state in loop.definition.state:
+        if state.kind not in CONDITIONS:
+            flows.append((f"state {state.name}", state.expression, loop.inputs[state.name].references))
+    for rule, actions in loop.actions.items():
+        for action in actions:
+            for text, template in ((action.definition.arguments, action.arguments), (action.definition.target, action.target)):
+                if text is not None and template is not None:
+                    flows.append((f"rule {rule}, {action.definition.verb}", text, template.references))
+    for what, text, references in flows:
+        for reference in references:
+            if any(reference[: len(path)] == path or path[: len(reference)] == reference for path in masked):
+                name = ".".join(reference)
+                checker.problems.append(
+                    Problem(text.place.file, text.place.line, text.place.column, f"{what}: {name} is masked, and this would write it to the ledger", "take it out of `mask`, or use another field")
+                )

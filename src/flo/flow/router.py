@@ -1,0 +1,102 @@
+"""Which loops a signal goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from flo.core.contract import Contract
+from flo.core.loop.program import Cells, LoopProgram, Row
+from flo.core.record import DecisionSection, Group
+
+SELECT_LOOPS_MIN = 4
+"""From so many loops on one type that each want another constant of the same field, a table pays."""
+
+
+class Route:
+    """One loop as the step drives it: what it calls, kept at hand."""
+
+    __slots__ = ("cells", "contract", "decide", "hops", "name", "needs", "program", "rows", "section", "ttl_ns", "uses_context")
+
+    def __init__(self, program: LoopProgram, cells: Cells) -> None:
+        self.program = program
+        self.name = program.name
+        self.cells = cells
+        self.contract: Contract | None = program.contract
+        self.decide = program.decide
+        self.needs: Mapping[str, str] = program.needs
+        self.ttl_ns = program.definition.ttl_ns
+        self.uses_context = program.uses_context
+        self.hops = program.definition.hops
+        self.rows: list[Row] | None = None  # of the group under way
+        self.section = -1
+
+    def open(self, group: Group) -> list[Row]:
+        """Give this loop its section in the group."""
+        program = self.program
+        section = DecisionSection(self.name, program.revision, program.state_columns)
+        self.section = len(group.sections)
+        group.sections.append(section)
+        self.rows = section.rows
+        return section.rows
+
+
+class _Select:
+    """Of many loops on one type, those whose `where` can be true: told by one field they all compare with a constant."""
+
+    __slots__ = ("_always", "_by_value", "_decode", "_field")
+
+    def __init__(self, field: str, routes: list[Route], always: list[Route]) -> None:
+        probe = msgspec.defstruct("Probe", [("value", Any, None)], rename={"value": field})
+        self._decode: Callable[[Any], Any] = msgspec.json.Decoder(probe).decode
+        self._field = field
+        self._always = tuple(always)
+        table: dict[str, list[Route]] = {}
+        for route in routes:
+            assert route.program.where_equals is not None
+            table.setdefault(route.program.where_equals[1], list(always)).append(route)
+        self._by_value = {value: tuple(found) for value, found in table.items()}
+
+    def __call__(self, data: msgspec.Raw) -> tuple[Route, ...]:
+        try:
+            value = self._decode(data).value
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return tuple({route: None for found in self._by_value.values() for route in found}) or self._always
+        return self._by_value.get(value, self._always) if isinstance(value, str) else self._always
+
+
+class Router:
+    """By type; `routes` is read directly on the hot path, `select` narrows crowded types."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.all = tuple(routes)
+        by_type: dict[str, list[Route]] = {}
+        for route in self.all:
+            for type in route.program.definition.on:
+                by_type.setdefault(type, []).append(route)
+        self.routes: dict[str, tuple[Route, ...]] = {}
+        self.select: dict[str, Callable[[msgspec.Raw], tuple[Route, ...]]] = {}
+        for type, found in by_type.items():
+            self.routes[type] = tuple(found)
+            select = _selection(found)
+            if select is not None:
+                self.select[type] = select
+
+    def close_group(self) -> None:
+        for route in self.all:
+            route.rows = None
+
+
+def _selection(routes: list[Route]) -> _Select | None:
+    by_field: dict[str, list[Route]] = {}
+    for route in routes:
+        if route.program.where_equals is not None:
+            by_field.setdefault(route.program.where_equals[0], []).append(route)
+    if not by_field:
+        return None
+    field, crowd = max(by_field.items(), key=lambda item: len(item[1]))
+    if len(crowd) < SELECT_LOOPS_MIN:
+        return None
+    return _Select(field, crowd, [route for route in routes if route not in crowd])

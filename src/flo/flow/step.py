@@ -1,0 +1,291 @@
+"""The step: a batch of signals becomes one group of records.
+
+Runs on the deciding thread only. It does no I/O: everything it needs is in memory or came with the batch (fetched
+needs), and everything it learns goes into the group, which the committer makes durable before anyone is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from flo.core.command import Command
+from flo.core.context import Context, context_of, root_id
+from flo.core.contract import Contract, ContractViolation, Violation
+from flo.core.errors import SignalRejected
+from flo.core.loop.program import EXIT_ERROR, Row
+from flo.core.record import DeadLetter, Group, Killed
+from flo.core.signal import Envelope, parse_signal, time_from_text
+from flo.flow.marks import Marks
+from flo.flow.reconcile import Reconciler
+from flo.flow.router import Route, Router
+from flo.ports.service import Receipt
+
+ACCEPTED = Receipt("accepted")
+DUPLICATE = Receipt("duplicate")
+
+MARK_REFUSED = 1
+"""Flag of a recorded signal that every loop refused by contract: its id may come again with other bytes."""
+
+
+@dataclass(slots=True)
+class Submission:
+    """Signals offered together, and whoever waits for them. `needs` holds what was fetched for each signal, by loop."""
+
+    raws: Sequence[bytes]
+    done: Callable[[list[Receipt] | BaseException], None]
+    needs: Mapping[int, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    detailed: bool = False  # receipts name their decisions
+
+
+class Step:
+    """Decides batches, in order, into groups."""
+
+    def __init__(self, router: Router, marks: Marks, reconciler: Reconciler, shard: int = 0) -> None:
+        self.router = router
+        self.marks = marks
+        self.reconciler = reconciler
+        self.shard = shard
+        self.counts: dict[str, int] = {"accepted": 0, "duplicate": 0, "rejected": 0, "decisions": 0, "late": 0}
+
+    def run(self, batch: Sequence[Submission], group: Group) -> list[list[Receipt]]:
+        """Decide a batch into `group`. Receipts are in the order of the signals."""
+        self.marks.turn(group.decided_ns)
+        group.received_ns = group.decided_ns
+        receipts = [self._submission(submission, group) for submission in batch]
+        self.router.close_group()
+        return receipts
+
+    def _submission(self, submission: Submission, group: Group) -> list[Receipt]:
+        receipts: list[Receipt] = []
+        now = group.decided_ns
+        marks, hot = self.marks, self.marks.hot
+        older = marks.older
+        routes, select = self.router.routes, self.router.select
+        expected = self.reconciler.expected
+        needs, detailed = submission.needs, submission.detailed
+        raws = group.raws
+        for index, raw in enumerate(submission.raws):
+            try:
+                event = parse_signal(raw)
+                time = event.time
+                t = now if time is None else time_from_text(time)
+                context = (
+                    None if event.floroot is None and event.floparent is None else context_of(event, now)
+                )
+            except SignalRejected as error:
+                receipts.append(Receipt("rejected", error.reason, error.detail))
+                continue
+            source, id = event.source, event.id
+            ids = hot.get(source)
+            if ids is None:
+                ids = hot[source] = set()
+            if id in ids or (older and marks.seen_before(source, id)):
+                receipts.append(DUPLICATE)
+                continue
+            found = routes.get(event.type, ())
+            if event.type in select:
+                found = select[event.type](event.data)
+            row = len(raws)
+            refusal: Receipt | None = None
+            taken = not found
+            decided: list[str] | None = [] if detailed else None
+            data: Any = None
+            decoded: object = _NOTHING
+            for route in found:
+                contract = route.contract
+                if contract is not decoded:
+                    try:
+                        data = decode_data(route, event)
+                    except ContractViolation as error:
+                        refusal = self._refuse(group, route, event, row, error, raw)
+                        continue
+                    decoded = contract
+                taken = True
+                if context is not None and self._dead(group, route, context, row):
+                    continue
+                need = needs[index].get(route.name) if needs and index in needs else None
+                about = context or root_context(event, now, route) if route.uses_context else None
+                decision = route.decide(event, data, t, now, about, need, route.cells, row)
+                if decision is None:
+                    continue
+                rows = route.rows
+                if rows is None:
+                    rows = route.open(group)
+                if decision[-1] is not None:
+                    decision = self._unusual(group, route, event, context, decision, len(rows), t)
+                rows.append(decision)
+                if decided is not None:
+                    decided.append(f"{self.shard}-{group.block}-{route.section}-{len(rows) - 1}")
+            if event.type in expected:
+                self.reconciler.observe(event, t, group)
+            if refusal is _REPEATED and not taken:
+                receipts.append(DUPLICATE)
+                continue
+            raws.append(raw)
+            if context is not None:
+                group.contexts[row] = tuple(msgspec.structs.astuple(context))
+            if taken:
+                ids.add(id)
+                receipts.append(ACCEPTED if decided is None else Receipt("accepted", decisions=tuple(decided)))
+            else:
+                group.marks[row] = MARK_REFUSED
+                assert refusal is not None
+                receipts.append(refusal)
+        return receipts
+
+    def _refuse(
+        self, group: Group, route: Route, event: Envelope, row: int, error: ContractViolation, raw: bytes
+    ) -> Receipt:
+        """A signal that breaks its contract: a dead letter at once, never retried. The same bytes again are a repeat."""
+        if self.marks.refused_before(event.source, event.id, raw):
+            return _REPEATED
+        self.marks.add_refused(event.source, event.id, raw)
+        detail = str(error)
+        group.events.append(
+            DeadLetter(loop=route.name, reason="contract", detail=detail, at_ns=group.decided_ns, signal=row)
+        )
+        return Receipt("rejected", "contract", detail)
+
+    def _dead(self, group: Group, route: Route, context: Context, row: int) -> bool:
+        """Past its deadline or its hops, a context dies: one `killed` row, no decision, no command."""
+        now = group.decided_ns
+        deadline = context.born_ns + route.ttl_ns
+        if context.deadline_ns is not None:
+            deadline = min(deadline, context.deadline_ns)
+        if now > deadline:
+            why, detail = "ttl", f"{(now - deadline) / 1e9:.3f} s past its deadline"
+        elif context.hops > route.hops:
+            why, detail = "hops", f"{context.hops} hops, {route.hops} are allowed"
+        else:
+            return False
+        group.events.append(
+            Killed(loop=route.name, why=why, detail=detail, at_ns=now, signal=row, root=context.root)
+        )
+        return True
+
+    def _unusual(
+        self, group: Group, route: Route, event: Envelope, context: Context | None, decision: Row, place: int, t: int
+    ) -> Row:
+        """What a decision brings besides its row: commands, a failed expression, marks."""
+        extra: dict[str, Any] = decision[-1]
+        row, key, seq, exit = decision[0], decision[1], decision[2], decision[3]
+        section = route.section
+        decision_id = f"{self.shard}-{group.block}-{section}-{place}"
+        if exit == EXIT_ERROR:
+            error = extra["error"]
+            where = f"rule {error['rule']}: " if error["rule"] else ""
+            group.events.append(
+                DeadLetter(
+                    loop=route.name,
+                    reason="expression",
+                    detail=f"{where}{error['message']}",
+                    at_ns=group.decided_ns,
+                    signal=row,
+                    decision_id=decision_id,
+                    key=key or None,
+                    applied=extra["applied"],
+                )
+            )
+        if extra.get("late"):
+            self.counts["late"] += 1
+        intents = extra.pop("commands", None)
+        if intents:
+            now = group.decided_ns
+            context = context or root_context(event, now, route)
+            for intent in intents:
+                self._issue(group, route, context, decision_id, key, seq, intent, stale="stale" in extra)
+        return (*decision[:-1], extra or None)
+
+    def _issue(
+        self,
+        group: Group,
+        route: Route,
+        context: Context,
+        decision_id: str,
+        key: str,
+        seq: int,
+        intent: tuple[int, int, dict[str, Any], str | None],
+        stale: bool,
+    ) -> None:
+        """One command of a rule: into the outbox, within the same group as its decision."""
+        rule_index, n, arguments, target = intent
+        program = route.program
+        rule = program.rules[rule_index]
+        action = program.actions[rule.id][n]
+        definition = action.definition
+        expect = definition.expect
+        now = group.decided_ns
+        new = definition.root_new
+        born = now if new else context.born_ns
+        deadline = born + route.ttl_ns
+        if not new and context.deadline_ns is not None:
+            deadline = min(deadline, context.deadline_ns)
+        command = Command(
+            key=f"{route.name}/{key}/{seq}/{rule.id}/{n}",
+            loop=route.name,
+            loop_key=key,
+            seq=seq,
+            rule=rule.id,
+            n=n,
+            engine=action.engine,
+            verb=definition.verb,
+            arguments=arguments,
+            target=target,
+            decision_id=decision_id,
+            root=context.root,
+            hops=context.hops,
+            born_ns=born,
+            deadline_ns=deadline,
+            issued_ns=now,
+            revision=program.revision,
+            attempts_max=definition.attempts,
+            blocking=definition.blocking,
+            expect_signal=None if expect is None else expect.signal,
+            expect_within_ns=None if expect is None else expect.within_ns,
+            root_new=new,
+            stale=stale,
+        )
+        self.reconciler.issue(command, group)
+
+
+def decode_data(route: Route, event: Envelope) -> Any:
+    """The signal's data under the loop's contract; `ContractViolation` where it breaks it or names a newer version."""
+    contract = route.contract
+    if contract is None:
+        return _decode_plain(event)
+    if event.dataschema is not None:
+        _check_version(contract, event.dataschema)
+    return contract.decode(event.data)
+
+
+def _check_version(contract: Contract, schema: str) -> None:
+    """`dataschema: name/version` (or a URI that ends so) may not be newer than the version the loop knows."""
+    name, _, version = schema.rpartition("/")
+    if name.rpartition("/")[2] == contract.name and version.isdecimal() and int(version) > contract.version:
+        message = f"the signal names {contract.name}/{version}, this loop knows {contract.name}/{contract.version}"
+        violation = Violation("/", "version", message, schema[:60], message, "version:/")
+        raise ContractViolation(f"{contract.name}/{contract.version}", [violation])
+
+
+_decode_json = msgspec.json.Decoder().decode
+
+
+def _decode_plain(event: Envelope) -> Any:
+    try:
+        return _decode_json(event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = f"the data is not JSON FLO can read: {error}"
+        raise ContractViolation("none", [Violation("/", "json", message, "", message, "json:/")]) from None
+
+
+def root_context(event: Envelope, now: int, route: Route) -> Context:
+    """The context a signal opens by itself."""
+    return Context(root_id(event), None, now, now + route.ttl_ns, 0)
+
+
+_NOTHING = object()
+_REPEATED = Receipt("duplicate", "contract")
