@@ -1,7 +1,7 @@
 """Secrets are references in a bundle, and a type here: they print as stars and are never stored.
 
-A `Secret` holds where the value is to be had (`${env:NAME}`, `${file:PATH}`), not the value. It is revealed by the
-runtime, at the moment of use, and nothing keeps what `reveal` returned.
+A `Secret` holds where the value is to be had (`${env:NAME}`, `${file:PATH}`), not the value. It is revealed
+by the runtime, at the moment of use, and nothing keeps what `reveal` returned.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ class SecretUnavailable(UsageError):
 
 
 class Secret:
-    """A text with at least one reference to a secret in it, such as `${env:TOKEN}` or `https://u:${env:PW}@host/`.
+    """A text with at least one reference to a secret in it, such as `${env:TOKEN}` or
+    `https://u:${env:PW}@host/`.
 
     - `str`, `repr` and formatting give stars; JSON and msgspec encoders refuse it as a type they do not know.
     - Pickling raises: a process that needs the secret reads the bundle and its own environment.
-    - Comparing two secrets compares their references in constant time; `matches` compares the value in constant time.
+    - Two secrets compare by their references, `matches` compares the value; both in constant time.
     """
 
     __slots__ = ("_written",)
@@ -40,7 +41,7 @@ class Secret:
         self._written = written
 
     def reveal(self, environ: Mapping[str, str], read_file: Callable[[str], str] | None = None) -> str:
-        """The value. `read_file` gives the content of a `${file:...}`; without it such a secret is unavailable."""
+        """The value. `read_file` gives the content of a `${file:...}`; without it that is unavailable."""
 
         def value(match: re.Match[str]) -> str:
             kind, name = match[1], match[2]
@@ -97,7 +98,7 @@ class Secret:
 
 
 def references(text: str) -> tuple[str, ...]:
-    """The references in `text`, such as `("env:TOKEN",)`. Raises `ValueError`, not echoing it, for a malformed one."""
+    """The references in `text`, such as `("env:TOKEN",)`. A malformed one raises `ValueError`, not echoed."""
     found = []
     for match in _REFERENCE.finditer(text):
         kind, name = match[1], match[2]

@@ -1,6 +1,7 @@
 """Durations, rates and sizes as a bundle writes them: `1h30m`, `20/s`, `64MiB`, read and written back.
 
-Every function raises `ValueError` with a sentence fit for a bundle's problem: it names the value and what is expected.
+Every function raises `ValueError` with a sentence fit for a bundle's problem: it names the value and what is
+expected.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _SIZE_HELP = "a size is written like 512B, 10kB, 64MiB or 2GiB"
 
 
 def duration_ns(text: str) -> int:
-    """`1h30m` to nanoseconds. Units go from large to small, each at most once; a bare `0` is no time at all."""
+    """`1h30m` to nanoseconds. Units go from large to small, each at most once; a bare `0` is none."""
     if text == "0":
         return 0
     if len(text) > QUANTITY_CHARS_MAX:
@@ -104,7 +105,7 @@ def rate_per_s(text: str) -> float:
 
 
 def format_rate(value_per_s: float) -> str:
-    """A rate as a bundle writes it, in the first unit that makes it a short number; it reads back as the same rate."""
+    """A rate as a bundle writes it, in the first unit that makes it short and reads back the same."""
     for unit in ("s", "m", "h", "d"):
         count = Fraction(value_per_s) * NS_PER_UNIT[unit] / NS_PER_UNIT["s"]
         shown = f"{float(count):.9f}".rstrip("0").rstrip(".")

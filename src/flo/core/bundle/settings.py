@@ -1,8 +1,9 @@
 """One way to declare a key of the bundle: its type, default, unit, limit and help.
 
-Validation, messages and the reference page all read these declarations, for FLO's own keys (`tables.py`) and for the
-keys an engine's kind adds. `default`, `minimum` and `maximum` are written as a bundle would write them (`"30s"`, not
-nanoseconds), so the page shows what a user can type; they are checked when declared.
+Validation, messages and the reference page all read these declarations, for FLO's own keys (`tables.py`)
+and for the keys an engine's kind adds. `default`, `minimum` and `maximum` are written as a bundle would
+write them (`"30s"`, not nanoseconds), so the page shows what a user can type; they are checked when
+declared.
 
 What a value of each type becomes:
 
@@ -12,6 +13,7 @@ What a value of each type becomes:
     size      int, bytes                  int       int
     number    float                       probability float, 0 to 1     fraction  float, between 0 and 1
     choice    str, one of `choices`       name      str, a name (letters, digits, _ and -)
+    plain     str that holds no `${`
     texts     tuple of str, from one text or a list of them
     list      list of plain values        map       dict of plain values, secrets as Secret
     expression, template, section, sections, rows    only in FLO's own tables
@@ -72,7 +74,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """A kind of engine (or source): the verbs it carries out and the keys it adds to those every engine has."""
+    """A kind of engine: the verbs it carries out and the keys it adds to those all engines have."""
 
     name: str
     verbs: frozenset[str]
@@ -80,7 +82,8 @@ class EngineKind:
 
 
 def parse_value(setting: Setting, value: Any, written: str | None = None) -> Any:
-    """`value`, as YAML gives it, as a value of the setting's type. `written` is the scalar's own text, where known.
+    """`value`, as YAML gives it, as a value of the setting's type. `written` is a scalar's own text, where
+    known.
 
     Raises `ValueError` with what is wrong with it; a secret's text is never part of the message.
     """
@@ -140,6 +143,13 @@ def _secret_bearing(value: str) -> str | Secret:
 
 def _setting_text(setting: Setting, value: Any, written: str) -> str | Secret:
     return _secret_bearing(_text(setting, value, written))
+
+
+def _plain_text(setting: Setting, value: Any, written: str) -> str:
+    text = _text(setting, value, written)
+    if "${" in text:
+        raise ValueError("nothing is filled in here: write the text without `${`")
+    return text
 
 
 def _url(setting: Setting, value: Any, written: str) -> str | Secret:
@@ -271,6 +281,7 @@ def _plain(value: Any) -> Any:
 
 _PARSERS: dict[str, Callable[[Setting, Any, str], Any]] = {
     "text": _setting_text,
+    "plain": _plain_text,
     "url": _url,
     "secret": _secret,
     "duration": _duration,
