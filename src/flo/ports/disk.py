@@ -28,8 +28,7 @@ class Locked(OSError):
 
 
 class File(Protocol):
-    """An open file. Reads and writes name their offset, so threads share a file without sharing a position.
-    """
+    """An open file. Reads and writes name their offset, so threads can share it."""
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> int:
         """Write at `offset`; returns how many bytes were taken, which may be fewer than offered."""

@@ -271,8 +271,7 @@ class Ledger:
             return self._chain.last_block
 
     def _next_batch(self, upto: int) -> list[Block]:
-        """The next blocks that go into one segment and one write; begins a segment if the first one needs it.
-        """
+        """The next blocks that go into one segment and one write; begins a segment if need be."""
         with self._pending_lock:
             pending = self._pending[: upto - self._chain.last_block]
         first = pending[0]

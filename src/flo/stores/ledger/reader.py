@@ -53,8 +53,7 @@ class LedgerReader:
         return self._chain.last_block
 
     def refresh(self) -> int:
-        """Look for new blocks; returns the last one. Costs a directory listing and a check of the new blocks.
-        """
+        """Look for new blocks and check them; returns the last one. Lists the directory each time."""
         last: Segment | None = None
         while True:
             before, last = last, self._list()
@@ -77,8 +76,7 @@ class LedgerReader:
             return self._chain.last_block
 
     def _list(self) -> Segment | None:
-        """Take over the files as they are now, keeping what is known of those seen before; returns the last.
-        """
+        """Take over the files as they are now, keeping what is known of them; returns the last."""
         known = {segment.path: segment for segment in self._chain.segments}
         listed = [known.get(segment.path, segment) for segment in list_segments(self._disk, self.directory)]
         while listed and self._is_not_begun(listed[-1]):
