@@ -1,4 +1,4 @@
-"""A bundle's directory as bytes: only the files a bundle has, each bounded, none from outside the directory."""
+"""A bundle's directory as bytes: only the files a bundle has, each bounded, none from outside it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def read_directory(directory: str | Path) -> dict[str, bytes]:
     try:
         root = path.resolve(strict=True)
     except (OSError, RuntimeError):
-        raise UsageError(f"{path}: there is no such directory: name a bundle, or write one with `flo init {path}`") from None
+        way_out = f"name a bundle, or write one with `flo init {path}`"
+        raise UsageError(f"{path}: there is no such directory: {way_out}") from None
     if not root.is_dir():
         raise UsageError(f"{path}: not a directory: name the directory that holds flo.yaml")
     if not (root / "flo.yaml").exists():
@@ -75,13 +76,13 @@ def _candidates(root: Path, problems: list[Problem]) -> Iterator[str]:
 
 
 def _names(root: Path, folder: str, problems: list[Problem]) -> list[str]:
-    """What a folder of the bundle holds, hidden files aside: editors keep their locks and swap files there."""
+    """What a folder of the bundle holds, hidden files aside: editors keep their locks and swaps there."""
     directory = root / folder
     if not directory.is_dir():
         return []
     if not directory.resolve().is_relative_to(root):
-        problems.append(Problem(folder, 1, 1, "the folder is a link out of the bundle", "copy it into the
-        bundle")) return []
+        problems.append(Problem(folder, 1, 1, "the folder is a link out of the bundle", "copy it into it"))
+        return []
     try:
         return [name for name in os.listdir(directory) if not name.startswith(".")]
     except OSError as error:

@@ -34,9 +34,10 @@ _SIMPLE: dict[Any, Type] = {
 }
 
 
-def load_functions(source: bytes, directory: str | Path | None = None) -> tuple[dict[str, FunctionDecl],
-list[Problem]]: """The functions of a `functions.py` that rules may call, by name; or none, and what is wrong,
-with its line.
+def load_functions(
+    source: bytes, directory: str | Path | None = None
+) -> tuple[dict[str, FunctionDecl], list[Problem]]:
+    """The functions of a `functions.py` that rules may call, by name; or none, and what is wrong, with its line.
 
     A function counts where it is defined in the file itself, its name starts with no `_`, and every parameter
     and the result are annotated with bool, int, float, str, bytes, list[...], dict[str, ...], None or Any (a
@@ -52,8 +53,9 @@ with its line.
     module = types.ModuleType(name)
     module.__file__ = place
     if directory is not None and str(directory) not in sys.path:
-        sys.path.append(str(directory))  # at the end: nothing in a bundle can stand in for a module of
-        Python's own
+        sys.path.append(
+            str(directory)
+        )  # at the end: nothing in a bundle stands in for a module of Python's own
     sys.modules[name] = module  # dataclasses and typing look their module up here
     try:
         exec(compile(source, place, "exec", dont_inherit=True), module.__dict__)
@@ -73,7 +75,7 @@ def _is_public(name: str, function: object, module: str) -> bool:
 
 
 def _declared(name: str, function: Callable[..., Any]) -> FunctionDecl | None:
-    """The declaration of a function, or None where its annotations say nothing a rule could be checked against."""
+    """The declaration of a function; None where its annotations give a rule nothing to be checked against."""
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         return None
     hints = typing.get_type_hints(function)
@@ -114,5 +116,9 @@ def _problem(error: BaseException, place: str) -> Problem:
         if trace.tb_frame.f_code.co_filename == place:
             line = trace.tb_lineno
         trace = trace.tb_next
-    hint = "install it, or put the module beside functions.py" if isinstance(error, ModuleNotFoundError) else
-    None return Problem(FILE, line, 1, f"running the file failed: {message}", hint)
+    hint = (
+        "install it, or put the module beside functions.py"
+        if isinstance(error, ModuleNotFoundError)
+        else None
+    )
+    return Problem(FILE, line, 1, f"running the file failed: {message}", hint)

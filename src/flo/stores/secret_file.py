@@ -10,7 +10,7 @@ SECRET_BYTES_MAX = 64 * 1024
 
 
 def read_secret_file(path: str) -> str:
-    """The secret in a file, without the line break editors leave at its end. Neither content nor parts are echoed.
+    """The secret in a file, without the line break editors leave at its end. Its content is never echoed.
 
     The path may lead anywhere, since secrets are mounted outside bundles; a relative one starts at the
     working directory. Raises `SecretUnavailable`.

@@ -162,7 +162,7 @@ def _url(setting: Setting, value: Any, written: str) -> str | Secret:
         _ = parts.port
     except ValueError:
         raise ValueError("it is not a URL: its host or port cannot be read") from None
-    if parts.username is not None or parts.password is not None:
+    if "@" in text:  # not echoed: what stands before it may be a password, however the rest reads
         raise ValueError("the URL carries a user or password: write them as ${env:NAME}")
     if parts.scheme not in schemes or not parts.hostname or re.search(r"[\s\x00-\x1f\\]", text):
         raise ValueError(f"{shown(text)} is not a URL like {schemes[0]}://host:port/path")

@@ -26,7 +26,7 @@ def scaffold_files() -> dict[str, bytes]:
 
 
 def write_scaffold(directory: str | Path) -> list[Path]:
-    """Write the first bundle into `directory`, which is made where it is missing. Returns the files written, in order.
+    """Write the first bundle into `directory`, made where it is missing. Returns the files written, in order.
 
     Raises `UsageError` where the directory holds anything, or cannot be written: nothing is ever overwritten.
     A crash half way leaves some of the files; remove them and run it again.
