@@ -1,4 +1,5 @@
-"""Strategies: schemas from the grammar that msgspec can express and from the one that it cannot, and JSON to try."""
+"""Strategies: schemas from the grammar that msgspec can express and from the one that it cannot, and JSON to
+try."""
 
 from __future__ import annotations
 
@@ -222,15 +223,17 @@ def _objects(draw: st.DrawFn, schema: dict[str, Any], root: dict[str, Any]) -> d
 # Texts that stand for a value JSON Schema and msgspec might read differently.
 AWKWARD = (
     b"1e999", b"-1E+999", b"1e-999", b"0e999", b"1.0", b"-0", b"-0.0", b"100e-2", b"12345678901234567890.0",
-    b"1" * 400, b"1" * 5000, b"0." + b"1" * 400, b'"\\ud800"', b'"\\ud83d\\ude00"', b'"\xff"', b'"\xed\xa0\x80"',
-    b'"\\u0000"', b"[" * 200 + b"]" * 200, b"[" * 100 + b"]" * 100, b'{"a":' * 150 + b"1" + b"}" * 150,
-    b'"[[[[[[[["', b'"1e999"', b"NaN", b"Infinity", b"01", b"+1", b'"\x01"', b"true", b"null", b"{}",
+    b"1" * 400, b"1" * 5000, b"0." + b"1" * 400, b'"\\ud800"', b'"\\ud83d\\ude00"', b'"\xff"',
+    b'"\xed\xa0\x80"', b'"\\u0000"', b"[" * 200 + b"]" * 200, b"[" * 100 + b"]" * 100, b'{"a":' * 150 + b"1" +
+    b"}" * 150, b'"[[[[[[[["', b'"1e999"', b"NaN", b"Infinity", b"01", b"+1", b'"\x01"', b"true", b"null",
+    b"{}",
 )  # fmt: skip
 
 
 @st.composite
 def texts(draw: st.DrawFn, schema: Any, root: dict[str, Any]) -> bytes:
-    """JSON text of an instance, sometimes with an awkward text in place of a value, a key twice, or cut short."""
+    """JSON text of an instance, sometimes with an awkward text in place of a value, a key twice, or cut
+    short."""
     value = draw(instances(schema, root))
     raw = json.dumps(value, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
     choice = draw(st.integers(0, 9))

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from typing import Any
 
 import jsonschema
 import jsonschema_rs
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.core.contract.schemas import documents, everything, expressible, texts
+from tests.core.contract.schemas import (
+    AWKWARD,
+    EDGE_NUMBERS,
+    PATTERNS,
+    WORDS,
+    documents,
+    everything,
+    expressible,
+    texts,
+)
 
 from flo.core.contract import (
     AnyShape,
@@ -61,9 +72,9 @@ def full_verdict(document: Any, raw: bytes, shape: Shape) -> Any:
 def verdict(contract: Contract, raw: bytes) -> Any:
     try:
         return contract.decode(raw)
-    except ContractViolation as violation:
-        assert violation.violations
-        assert contract.explain(raw)
+    except ContractViolation as refusal:
+        if not refusal.violations or not contract.explain(raw):
+            raise AssertionError(f"{contract} refused {raw!r} without saying why") from refusal
         return REFUSED
 
 
@@ -125,8 +136,8 @@ def assert_one_verdict(document: Any, contract: Contract, raw: bytes) -> Any:
 
 
 def in_field_order(plain: Any, decoded: Any) -> Any:
-    """The plain value with its keys in the order the decoded value has them, so that texts can be compared: equality
-    would let True pass for 1 and 1 for 1.0."""
+    """The plain value with its keys in the order the decoded value has them, so that texts can be compared:
+    equality would let True pass for 1 and 1 for 1.0."""
     return reordered(plain, msgspec.to_builtins(decoded))
 
 
@@ -183,6 +194,61 @@ def test_an_independent_validator_gives_the_same_verdict(data: st.DataObject) ->
         # The one refusal beyond the schema: a number no double holds where the contract says `number`.
         assert valid
         assert [violation.rule for violation in contract.explain(raw)] == ["number"], (document, raw)
+
+
+LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+BOUNDS = (0, 0.5, -1, 2, 2.5, 2**53 - 1, 2**53, 2**53 + 1, 1e22, 2**63 - 1, 2**63, 2**64, -(2**63), 10**30)
+
+
+@pytest.mark.parametrize("name", ["integer", "number"])
+def test_every_bound_is_kept_to_the_last_digit(name: str) -> None:
+    one = [{limit: bound} for limit in LIMITS for bound in BOUNDS]
+    two = [{low: bound, high: bound} for low, high in combinations(LIMITS, 2) for bound in (0, 0.5, 2, 2.5)]
+    multiples = (1, 2, 3, 7.0, 0.5, 2**40, 2**62, 10**30) if name == "integer" else ()
+    steps = [{"multipleOf": step} for step in multiples]
+    for rules in (*one, *two, *steps):
+        document = {"type": name, **rules}
+        contract = loaded(document)
+        near = [rule + off for rule in rules.values() for off in (-1, -0.5, 0, 0.5, 1)]
+        for value in (*EDGE_NUMBERS, *near, *(step * 3 for step in rules.values())) if contract else ():
+            assert_one_verdict(document, contract, json.dumps(value).encode())
+
+
+def test_every_string_rule_is_kept_for_every_kind_of_character() -> None:
+    rules: list[dict[str, Any]] = [{"pattern": pattern} for pattern in PATTERNS]
+    rules += [{limit: length} for limit in ("minLength", "maxLength") for length in range(4)]
+    for rule in rules:
+        document = {"type": "string", **rule}
+        contract = loaded(document)
+        assert contract is not None
+        for word in WORDS:
+            for raw in (json.dumps(word).encode(), json.dumps(word, ensure_ascii=False).encode()):
+                assert_one_verdict(document, contract, raw)
+
+
+@pytest.mark.parametrize("additional", [True, False, {"type": "integer"}])
+@pytest.mark.parametrize(
+    "inner",
+    [True, {"type": "integer"}, {"type": "number"}, {"type": ["string", "null"]}],
+)
+def test_awkward_texts_get_one_verdict_wherever_they_stand(additional: Any, inner: Any) -> None:
+    flat = {"type": "object", "properties": {"a": inner}, "additionalProperties": additional}
+    nested = {"type": "object", "properties": {"o": {"type": "array", "items": flat}}, "required": ["o"]}
+    for document in (flat, nested, {"type": "object", "additionalProperties": inner}, {"type": "array"}):
+        for text in AWKWARD:
+            contract = loaded(document)
+            assert contract is not None
+            for raw in (
+                text,
+                b'{"a":%s}' % text,
+                b'{"b":%s}' % text,
+                b'{"a":%s,"a":1}' % text,
+                b'{"a":1,"a":%s}' % text,
+                b'{"o":[{"a":1},{"b":%s}]}' % text,
+                b'{"o":[],"%s":1}' % text.replace(b'"', b""),
+                b"[%s]" % text,
+            ):
+                assert_one_verdict(document, contract, raw)
 
 
 def test_most_generated_contracts_are_fast_ones() -> None:
