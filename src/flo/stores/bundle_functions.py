@@ -37,7 +37,7 @@ _SIMPLE: dict[Any, Type] = {
 def load_functions(
     source: bytes, directory: str | Path | None = None
 ) -> tuple[dict[str, FunctionDecl], list[Problem]]:
-    """The functions of a `functions.py` that rules may call, by name; or none, and what is wrong, with its line.
+    """The functions of a `functions.py` that rules may call, by name; or none, and what is wrong and where.
 
     A function counts where it is defined in the file itself, its name starts with no `_`, and every parameter
     and the result are annotated with bool, int, float, str, bytes, list[...], dict[str, ...], None or Any (a

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from flo.core.bundle.document import Node, read_document
+from flo.core.bundle.document import read_document
 from flo.core.bundle.flo_file import FloFile, read_flo_file
 from flo.core.bundle.loop_file import read_loop_file
 from flo.core.bundle.names import Names
@@ -34,7 +34,7 @@ def read_bundle(
     check, and contracts and functions are only looked up by name.
     """
     report = Report()
-    loop_files = sorted(path for path in files if re.fullmatch(r"loops/[^/]+\.ya?ml", path))
+    loop_files = sorted(path for path in files if re.fullmatch(r"loops/[^/]+\.yaml", path))
     names = Names(
         engine_kinds=engine_kinds,
         loops=frozenset(PurePosixPath(path).stem for path in loop_files),
@@ -43,8 +43,10 @@ def read_bundle(
     flo_file = _flo_file(files, names, known_source_kinds, report)
     loops = _loops(files, loop_files, names, report)
     for path in sorted(files):
-        if re.fullmatch(r"tests/[^/]+\.ya?ml", path):
+        if re.fullmatch(r"tests/[^/]+\.yaml", path):
             read_document(path, files[path], report)
+        elif re.fullmatch(r"(flo|loops/[^/]+|tests/[^/]+)\.yml", path):
+            report.add(Place(path, 1, 1), "files of a bundle end in .yaml: this one is not read", "rename it")
     if len(report):
         return None, report.problems()
     definition = BundleDefinition(
@@ -87,7 +89,7 @@ def _flo_file(
         )
         names.flo_read = False
         return FloFile()
-    node = _root("flo.yaml", content, report)
+    node = read_document("flo.yaml", content, report)
     if node is None:
         names.flo_read = len(report) == 0
         return FloFile()
@@ -98,7 +100,6 @@ def _loops(
     files: Mapping[str, bytes], loop_files: list[str], names: Names, report: Report
 ) -> dict[str, LoopDefinition]:
     loops: dict[str, LoopDefinition] = {}
-    seen: dict[str, str] = {}
     if len(loop_files) > LOOPS_MAX:
         report.add(Place(loop_files[0], 1, 1), f"the bundle has {len(loop_files)} loops, at most {LOOPS_MAX}")
         return loops
@@ -107,9 +108,6 @@ def _loops(
         start = Place(path, 1, 1)
         if not NAME.fullmatch(stem):
             report.add(start, f"`{stem[:60]}` is not a name for a loop", NAME_HELP)
-        if stem in seen:
-            report.add(start, f"loop `{stem}` is in {seen[stem]} already", "keep one of the two files")
-        seen.setdefault(stem, path)
         before = len(report)
         node = read_document(path, files[path], report)
         if node is None:
@@ -118,10 +116,6 @@ def _loops(
             continue
         loops[stem] = read_loop_file(path, node, names, report)
     return loops
-
-
-def _root(path: str, content: bytes, report: Report) -> Node | None:
-    return read_document(path, content, report)
 
 
 def _contracts(files: Mapping[str, bytes], report: Report) -> dict[str, frozenset[int]]:

@@ -43,7 +43,10 @@ READ_BY_SECTIONS = frozenset({"expression", "template", "section", "sections", "
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key of the bundle. `table` names the table of the keys inside (section, sections, rows)."""
+    """One key of the bundle. `table` names the table of the keys inside (section, sections, rows).
+
+    `later` holds choices of later releases, with what to use instead.
+    """
 
     type: str
     required: bool = False
@@ -54,6 +57,7 @@ class Setting:
     maximum: Any = None
     choices: tuple[str, ...] = ()
     table: str = ""
+    later: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.type not in _PARSERS and self.type not in READ_BY_SECTIONS:
@@ -162,7 +166,9 @@ def _url(setting: Setting, value: Any, written: str) -> str | Secret:
         _ = parts.port
     except ValueError:
         raise ValueError("it is not a URL: its host or port cannot be read") from None
-    if "@" in text:  # not echoed: what stands before it may be a password, however the rest reads
+    if "@" in (
+        parts.netloc or text
+    ):  # not echoed: what stands before it may be a password, however the rest reads
         raise ValueError("the URL carries a user or password: write them as ${env:NAME}")
     if parts.scheme not in schemes or not parts.hostname or re.search(r"[\s\x00-\x1f\\]", text):
         raise ValueError(f"{shown(text)} is not a URL like {schemes[0]}://host:port/path")
@@ -233,6 +239,9 @@ def _bool(setting: Setting, value: Any, written: str) -> bool:
 
 
 def _choice(setting: Setting, value: Any, written: str) -> str:
+    for word, instead in setting.later.items():
+        if written.split()[:1] == [word]:
+            raise ValueError(f"{shown(value)} is not in this release: {instead}")
     if written not in setting.choices or not isinstance(value, (str, bool)):
         raise ValueError(f"{shown(value)} is none of {', '.join(setting.choices)}")
     return written

@@ -199,6 +199,7 @@ RULE_KEYS: Mapping[str, Setting] = {
         "choice",
         default="live",
         choices=("off", "shadow", "live"),
+        later={"canary": "use `mode: shadow`, then `mode: live`"},
         help="shadow: recorded, commands nothing; off: skipped",
     ),
     "once_within": Setting("duration", minimum="1ms", maximum="366d", help="Acts at most once in this time"),
