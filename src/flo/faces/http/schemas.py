@@ -1,0 +1,169 @@
+"""The shapes of what the HTTP API takes and answers, as JSON Schema 2020-12 (OpenAPI 3.1 components).
+
+Objects are open: fields are added in later versions, and a client must not break on one it does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+TIME: Schema = {"type": "string", "format": "date-time"}
+ANY_OBJECT: Schema = {"type": "object"}
+
+
+def _object(
+    properties: dict[str, Schema], required: tuple[str, ...] | None = None, about: str = ""
+) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties}
+    names = tuple(properties) if required is None else required
+    if names:
+        schema["required"] = list(names)
+    if about:
+        schema["description"] = about
+    return schema
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(plural: str, item: str) -> Schema:
+    cursor = {**TEXT_OR_NULL, "description": "the cursor of the next page, or null"}
+    return _object({plural: {"type": "array", "items": _ref(item)}, "next": cursor})
+
+
+SCHEMAS: dict[str, Schema] = {
+    "Signal": _object(
+        {
+            "specversion": {"const": "1.0"},
+            "id": {"type": "string", "minLength": 1, "maxLength": 1024},
+            "source": {"type": "string", "minLength": 1, "maxLength": 1024},
+            "type": {"type": "string", "minLength": 1, "maxLength": 1024},
+            "time": TIME,
+            "subject": TEXT,
+            "dataschema": TEXT,
+            "data": {},
+            "floroot": TEXT,
+            "floparent": TEXT,
+            "floborn": {"type": ["string", "integer"]},
+            "flodeadline": {"type": ["string", "integer"]},
+            "flohops": {"type": ["string", "integer"]},
+            "floseq": {"type": ["string", "integer"]},
+        },
+        ("specversion", "id", "source", "type"),
+        "A CloudEvents 1.0 event in structured mode. `source` and `id` together are its identity. "
+        "Binary mode (ce- headers, data as the body) is taken too.",
+    ),
+    "Signals": {
+        "oneOf": [_ref("Signal"), {"type": "array", "items": _ref("Signal")}],
+        "description": "One event, a batch, or (application/x-ndjson) one event a line.",
+    },
+    "Accepted": _object(
+        {"accepted": COUNT, "duplicates": COUNT, "rejected": {"type": "array", "items": _ref("Rejected")}}
+    ),
+    "Rejected": _object(
+        {"index": {**COUNT, "description": "place in the request, from 0"}, "reason": TEXT, "detail": TEXT}
+    ),
+    "Decided": _object({"decisions": {"type": "array", "items": _ref("Decision")}}),
+    "Decision": _object(
+        {
+            "decision_id": TEXT,
+            "loop": TEXT,
+            "key": {},
+            "seq": COUNT,
+            "root": TEXT_OR_NULL,
+            "parent": TEXT_OR_NULL,
+            "hops": COUNT,
+            "signal": {"description": "the event, or its digest where masked"},
+            "contract": TEXT_OR_NULL,
+            "revision": TEXT,
+            "state": {**ANY_OBJECT, "description": "what the rules read"},
+            "rules": {
+                "type": "array",
+                "items": ANY_OBJECT,
+                "description": "each with its value and what suppressed it",
+            },
+            "rule": {**TEXT_OR_NULL, "description": "the rule that decided"},
+            "result": TEXT_OR_NULL,
+            "means": TEXT_OR_NULL,
+            "commands": {"type": "array", "items": ANY_OBJECT},
+            "timing": ANY_OBJECT,
+            "trace_id": TEXT_OR_NULL,
+        },
+        ("decision_id", "loop", "result"),
+        "The record of one signal meeting one loop.",
+    ),
+    "Decisions": _list("decisions", "Decision"),
+    "Explanation": _object({"text": {**TEXT, "description": "the whole for people"}}, ("text",)),
+    "Loop": _object({"name": TEXT}, ("name",), "Health, rates, latencies, open iterations, state."),
+    "Loops": _list("loops", "Loop"),
+    "Kill": {
+        **_object({"key": {**TEXT_OR_NULL, "description": "one key, or null for all"}, "note": TEXT}, ()),
+        "additionalProperties": False,
+    },
+    "Killed": {**ANY_OBJECT, "description": "how many iterations ended and commands were dropped"},
+    "DeadLetter": _object(
+        {"id": TEXT, "loop": TEXT_OR_NULL, "reason": TEXT, "detail": TEXT}, ("id", "reason")
+    ),
+    "DeadLetters": _list("dead_letters", "DeadLetter"),
+    "Iteration": _object({"loop": TEXT, "key": {}, "seq": COUNT, "status": TEXT}, ("loop", "seq", "status")),
+    "Iterations": _list("iterations", "Iteration"),
+    "Command": _object(
+        {"key": {**TEXT, "description": "the idempotency key"}, "loop": TEXT, "engine": TEXT, "verb": TEXT},
+        ("key", "loop"),
+    ),
+    "Commands": _list("commands", "Command"),
+    "Bundle": _object(
+        {
+            "revision": TEXT,
+            "files": {"type": "object", "additionalProperties": TEXT},
+            "applied_at": {},
+            "loops": {"type": "array"},
+        },
+        ("revision",),
+    ),
+    "NewBundle": {
+        **_object(
+            {"files": {"type": "object", "minProperties": 1, "additionalProperties": TEXT}, "note": TEXT},
+            ("files",),
+            "All files of the bundle by their path in it.",
+        ),
+        "additionalProperties": False,
+    },
+    "Event": _object(
+        {"kind": TEXT},
+        (),
+        "The `data` of one server-sent event: a decision, command, outcome, dead letter or bundle change.",
+    ),
+    "Health": _object({"status": {"const": "ok"}}),
+    "Readiness": _object({"ready": {"type": "boolean"}, "detail": TEXT}),
+    "Text": TEXT,
+    "Any": {},
+    "Problem": _object(
+        {
+            "type": {**TEXT, "description": "urn:flo:problem:<kind>, stable"},
+            "title": TEXT,
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": {**TEXT, "description": "what is wrong with this request, and what to do"},
+            "reason": {**TEXT, "description": "of a refused signal: a short stable code"},
+            "rejected": {"type": "array", "items": _ref("Rejected")},
+            "retry_after_s": {"type": "number"},
+            "contract": TEXT,
+            "violations": {"type": "array", "items": _object({"path": TEXT, "rule": TEXT, "message": TEXT})},
+            "problems": {
+                "type": "array",
+                "description": "of a bundle: everything found",
+                "items": _object(
+                    {"file": TEXT, "line": COUNT, "column": COUNT, "message": TEXT, "hint": TEXT_OR_NULL}
+                ),
+            },
+        },
+        ("type", "title", "status", "detail"),
+        "RFC 9457.",
+    ),
+}
