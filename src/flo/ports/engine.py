@@ -54,6 +54,7 @@ class EngineError(FloError):
     EngineError
     ├── EngineRejected      the engine said no; asking again will be no again (bad arguments, unknown job, bad credentials)
     ├── EngineUnavailable   it was certainly not done; try again (connection refused, 429, 503)
+    ├── RunFailed           it ran, failed, and left nothing under its key: the same key sent again runs it again
     └── FateUnknown         the request went out and no answer came back: it may or may not have been done
     """
 
@@ -63,9 +64,17 @@ class EngineRejected(EngineError):
 
 
 class EngineUnavailable(EngineError):
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+    """`reached`: the engine itself answered, so the try counts as one of the command's attempts. A refused connection
+    does not: an engine that is down for a minute costs no command its attempts, only its deadline bounds the wait."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None, *, reached: bool = True) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.reached = reached
+
+
+class RunFailed(EngineError):
+    pass
 
 
 class FateUnknown(EngineError):
@@ -80,7 +89,12 @@ class Engine(Protocol):
     """One configured engine. All methods run on the event loop and must not block it."""
 
     kind: ClassVar[str]
-    key_class: ClassVar[KeyClass]
+
+    @property
+    def key_class(self) -> KeyClass:
+        """Fixed while the engine lives; a kind's settings may choose it (a webhook says whether it honours keys)."""
+        ...
+
     verbs: ClassVar[frozenset[str]]
     settings: ClassVar[Mapping[str, Any]]  # name -> Setting: what flo.yaml may say for this kind
 
@@ -91,7 +105,10 @@ class Engine(Protocol):
         ...
 
     async def ask(self, command: Command, *, timeout_s: float) -> Answer:
-        """What became of the command with this key. Only for ASKABLE, and for ACCEPTED commands of HONOURS_KEY."""
+        """What became of the command with this key. Only for ASKABLE, and for ACCEPTED commands of HONOURS_KEY.
+
+        `EngineRejected` where this engine cannot be asked: the outcome is then learned by a signal alone.
+        """
         ...
 
     async def close(self) -> None:

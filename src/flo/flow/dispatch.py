@@ -1,0 +1,452 @@
+"""Dispatch: from the outbox to the engines, and what became of it back into the ledger.
+
+The promise, by what the engine honours (`KeyClass`):
+
+- A submitted command is sent, or its end is recorded: none is dropped. `submit` is called after the commit
+  that holds the command, so a crash at any point leaves it in the outbox, and `resume` takes it up: resent
+  with the same key (HONOURS_KEY), asked about first (ASKABLE), or, once a send may have gone out, parked for
+  a person (NEITHER).
+- A command of an engine of class NEITHER goes out at most once without a certain "not done" in between: the
+  ledger holds its `Attempted` before the first byte leaves. So a crash between the two parks it although
+  nothing was sent.
+- Past its deadline a command is never sent; what is on its way then is still waited for.
+- Shutdown: `stop` lets flights land for a while and then cuts them; the next start treats them as after a
+  crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from flo.core.command import Command
+from flo.core.errors import StorageUnavailable, UsageError
+from flo.core.loop.definition import EngineDefinition
+from flo.core.record.event import Answered, Attempted, CommandOutcome, DeadLetter
+from flo.flow.delivery import Delivery, Next, Step, after_answer, after_error, expire, final
+from flo.flow.lane import NS_PER_S, Lane, LaneStats
+from flo.ports.clock import Clock
+from flo.ports.engine import (
+    Answer,
+    Engine,
+    EngineError,
+    EngineRejected,
+    FateUnknown,
+    KeyClass,
+    RunFailed,
+    Status,
+)
+
+DispatchEvent = Attempted | Answered | CommandOutcome | DeadLetter
+
+Record = Callable[[Sequence[DispatchEvent]], Awaitable[None]]
+"""Commits these events together, in the order of the calls; the awaitable is done once they are durable.
+
+Raises `StorageUnavailable` where they could not be written; the dispatcher then tries again until it is
+stopped."""
+
+ASK_S_FIRST = 0.2
+ASK_S_MAX = 60.0
+ASK_GROWTH = 1.6
+"""An accepted run is asked about after about 0.2 s, then ever more rarely: about ten questions in the first
+minute, one a minute from then on. Each costs the engine a request of its rate."""
+
+UNCERTAIN_NS_MAX = 3_600 * NS_PER_S
+"""An engine that cannot say for an hour what became of a command is a person's case."""
+
+AWAITING_MAX = 100_000
+"""Accepted commands remembered per engine. Older ones are forgotten here (the ledger has them): a signal or
+their own `within` still closes them."""
+
+RECORD_RETRY_NS = NS_PER_S
+STOP_GRACE_S = 5.0
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A command the outbox still owes after a restart, and what the ledger knows of it."""
+
+    command: Command
+    attempts: int = 0  # the highest `Attempted.attempt` in the ledger; 0: none
+    answered: bool = False  # an `Answered` is in the ledger
+
+
+class Dispatcher:
+    """Sends commands, each through its engine's lane. Every method is called on the event loop; see the
+    module.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, tuple[Engine, EngineDefinition]],
+        clock: Clock,
+        record: Record,
+        seed: int | str = 0,
+    ) -> None:
+        self._clock = clock
+        self._record = record
+        self._stopping = False
+        self._recordings: set[asyncio.Future[None]] = set()
+        self._idle = asyncio.Event()
+        self._lanes = {
+            name: Lane(engine, definition, clock, random.Random(f"{seed}/{name}"), self._fly, self._expire)
+            for name, (engine, definition) in engines.items()
+        }
+
+    async def start(self) -> None:
+        """Start every engine, then send what was submitted so far. An engine that cannot start raises its own
+        error.
+        """
+        for lane in self._lanes.values():
+            await lane.engine.start(functools.partial(self._learned, lane))
+        for lane in self._lanes.values():
+            lane.running = True
+            lane.pump()
+
+    def submit(self, command: Command) -> None:
+        """Take over a committed command. Never blocks, never refuses; a key that is already here changes
+        nothing.
+        """
+        lane = self._lanes.get(command.engine)
+        if lane is None:
+            self._no_engine(command)
+        elif command.key not in lane.deliveries:
+            lane.add(Delivery(command))
+
+    def resume(self, pending: Iterable[Pending]) -> None:
+        """Take up what a crash or a shutdown left, by what each engine honours. Call it before new commands
+        come.
+        """
+        for item in pending:
+            lane = self._lanes.get(item.command.engine)
+            if lane is None:
+                self._no_engine(item.command)
+            elif item.command.key not in lane.deliveries:
+                self._resume_one(lane, item)
+
+    def _resume_one(self, lane: Lane, item: Pending) -> None:
+        delivery = Delivery(item.command, sends=item.attempts, answered=item.answered, accepted=item.answered)
+        key_class = lane.engine.key_class
+        if item.answered:
+            lane.deliveries[item.command.key] = delivery
+            self._await_end(lane, delivery)
+        elif key_class is KeyClass.NEITHER and item.attempts:
+            lane.deliveries[item.command.key] = delivery
+            detail = "FLO stopped while its send was under way, and the engine cannot be asked"
+            self._finish(lane, delivery, Step(Next.PARK, dead="unknown-fate", detail=detail))
+        else:
+            # Without an `Attempted` it may have gone out all the same: its line is not awaited where the
+            # engine can tell.
+            delivery.ask_first = key_class is KeyClass.ASKABLE
+            delivery.uncertain = delivery.ask_first or item.attempts > 0
+            delivery.uncertain_since_ns = self._clock.now_ns()
+            # An attempt that was cut off by the end of FLO told nothing about the command: it is not held
+            # against it.
+            delivery.attempts = min(item.attempts, item.command.attempts_max - 1)
+            lane.add(delivery)
+
+    def cancel(self, predicate: Callable[[Command], bool], detail: str = "killed") -> int:
+        """Drop what is not sent yet, with outcome `expired` and `detail`; returns how many.
+
+        What is on its way or with the engine goes on, but is never sent again.
+        """
+        dropped = 0
+        for lane in self._lanes.values():
+            for delivery in [each for each in lane.deliveries.values() if predicate(each.command)]:
+                delivery.killed = detail
+                if not (delivery.flying or delivery.accepted or delivery.ask_first or delivery.settled):
+                    dropped += 1
+                    self._expire(lane, delivery)
+        return dropped
+
+    def forget(self, command_key: str) -> bool:
+        """The command's end was learned elsewhere (by a signal, by its `within`): ask no more. False: not
+        known here.
+        """
+        for lane in self._lanes.values():
+            delivery = lane.deliveries.get(command_key)
+            if delivery is not None and delivery.accepted:
+                lane.remove(delivery)
+                self._check_idle()
+                return True
+        return False
+
+    def room(self, engine: str) -> int:
+        """How many more commands `engine` takes before intake should slow down."""
+        return self._lane(engine).room()
+
+    def backlog(self, engine: str) -> int:
+        """Commands of `engine` that are queued, backing off or on their way."""
+        return self._lane(engine).unsettled()
+
+    def stats(self) -> dict[str, LaneStats]:
+        return {name: lane.stats() for name, lane in self._lanes.items()}
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until every command is settled, parked or with its engine, and recorded. False: not within the
+        time.
+        """
+        limit = self._timer(timeout_s)
+        try:
+            while self._busy():
+                self._idle.clear()
+                idle = asyncio.ensure_future(self._idle.wait())
+                await asyncio.wait((idle, limit), return_when=asyncio.FIRST_COMPLETED)
+                idle.cancel()
+                if limit.done():
+                    return not self._busy()
+            return True
+        finally:
+            limit.cancel()
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Send nothing more, let flights land for `grace_s`, cut the rest, close the engines."""
+        for lane in self._lanes.values():
+            lane.halt()
+        limit = self._timer(grace_s)
+        landing = asyncio.ensure_future(self._land())
+        await asyncio.wait((landing, limit), return_when=asyncio.FIRST_COMPLETED)
+        limit.cancel()
+        landing.cancel()
+        self._stopping = True
+        left = [*self._flights(), *self._recordings]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(landing, *left, return_exceptions=True)
+        for lane in self._lanes.values():
+            await lane.engine.close()
+
+    async def _land(self) -> None:
+        while tasks := [*self._flights(), *self._recordings]:
+            await asyncio.wait(tasks)
+
+    def _flights(self) -> list[asyncio.Task[None]]:
+        return [task for lane in self._lanes.values() for task in lane.flights()]
+
+    def _timer(self, duration_s: float) -> asyncio.Future[None]:
+        return asyncio.ensure_future(
+            self._clock.sleep_until_ns(self._clock.now_ns() + round(duration_s * NS_PER_S))
+        )
+
+    # One try.
+
+    async def _fly(self, lane: Lane, delivery: Delivery) -> None:
+        asked = delivery.ask_first
+        try:
+            step = await self._try(lane, delivery, asked)
+        except asyncio.CancelledError:
+            if self._stopping or not lane.is_overdue(delivery):
+                lane.landed(delivery)
+                lane.circuit.released()
+                raise
+            error = FateUnknown(
+                "the engine's adapter did not come back within one and a half times its timeout"
+            )
+            lane.circuit.failed(self._clock.now_ns())
+            step = after_error(delivery, error, lane.engine.key_class, asked=asked)
+        lane.landed(delivery)
+        if not delivery.settled:
+            self._finish(lane, delivery, step)
+        lane.pump()
+
+    async def _try(self, lane: Lane, delivery: Delivery, asked: bool) -> Step:
+        command, engine = delivery.command, lane.engine
+        timeout_s = lane.definition.timeout_s
+        try:
+            if asked:
+                answer = await engine.ask(command, timeout_s=timeout_s)
+            else:
+                await self._attempted(lane, delivery)
+                now_ns = self._clock.now_ns()
+                if delivery.killed or now_ns >= command.deadline_ns:
+                    lane.circuit.released()
+                    return expire(delivery)
+                answer = await engine.send(command, timeout_s=timeout_s)
+                lane.latencies.add(self._clock.now_ns() - now_ns)
+        except StorageUnavailable as error:
+            lane.circuit.released()
+            return Step(Next.RESEND, detail=str(error), retry_after_s=error.retry_after_s)
+        except EngineError as error:
+            if isinstance(error, EngineRejected | RunFailed):
+                lane.circuit.succeeded()
+            else:
+                lane.circuit.failed(self._clock.now_ns())
+            return after_error(delivery, error, engine.key_class, asked=asked)
+        except (
+            Exception
+        ) as error:  # an adapter's own bug must not take the dispatcher down, nor look like an answer
+            lane.circuit.failed(self._clock.now_ns())
+            unknown = FateUnknown(f"the {engine.kind} adapter failed: {type(error).__name__}: {error}")
+            return after_error(delivery, unknown, engine.key_class, asked=asked)
+        lane.circuit.succeeded()
+        return after_answer(delivery, answer, asked=asked)
+
+    async def _attempted(self, lane: Lane, delivery: Delivery) -> None:
+        """Note that a send is about to happen; durable first where a lost answer could not be found out
+        later.
+        """
+        event = Attempted(
+            command_key=delivery.command.key, attempt=delivery.sends, at_ns=self._clock.now_ns()
+        )
+        if lane.engine.key_class is KeyClass.NEITHER:
+            await self._record((event,))
+        else:
+            self._note((event,))
+
+    # What became of it.
+
+    def _finish(self, lane: Lane, delivery: Delivery, step: Step) -> None:
+        """Carry out what comes next."""
+        if step.next is Next.RESEND:
+            if delivery.killed or self._clock.now_ns() >= delivery.command.deadline_ns:
+                step = expire(delivery)
+            else:
+                lane.resend_later(delivery, step.retry_after_s)
+                return
+        if step.next is Next.ASK:
+            self._ask_again(lane, delivery, step)
+        elif step.next in (Next.AWAIT, Next.LISTEN):
+            self._accepted(lane, delivery, step)
+        else:
+            self._settle(lane, delivery, step)
+
+    def _ask_again(self, lane: Lane, delivery: Delivery, step: Step) -> None:
+        now_ns = self._clock.now_ns()
+        if not delivery.accepted:
+            delivery.uncertain_since_ns = delivery.uncertain_since_ns or now_ns
+            if now_ns - delivery.uncertain_since_ns > UNCERTAIN_NS_MAX:
+                detail = f"the engine could not say for an hour: {step.detail}"
+                self._settle(lane, delivery, Step(Next.PARK, dead="unknown-fate", detail=detail))
+                return
+        lane.resend_later(delivery, step.retry_after_s)
+
+    def _accepted(self, lane: Lane, delivery: Delivery, step: Step) -> None:
+        if not delivery.answered:
+            delivery.answered = True
+            self._note((self._answered(delivery, step),))
+        self._await_end(lane, delivery, ask=step.next is Next.AWAIT)
+
+    def _await_end(self, lane: Lane, delivery: Delivery, *, ask: bool = True) -> None:
+        """The engine has it: ask ever more rarely, where it can be asked, or wait to be told."""
+        lane.awaiting[delivery.command.key] = delivery
+        if len(lane.awaiting) > AWAITING_MAX:
+            lane.remove(next(iter(lane.awaiting.values())))
+        if ask and lane.engine.key_class is not KeyClass.NEITHER:
+            delivery.ask_first = True
+            pause_s = min(ASK_S_MAX, ASK_S_FIRST * ASK_GROWTH ** min(delivery.asks, 20))
+            delivery.asks += 1
+            lane.later(delivery, self._clock.now_ns() + round(pause_s * NS_PER_S))
+            lane.pump()
+        self._check_idle()
+
+    def _learned(self, lane: Lane, command_key: str, answer: Answer) -> None:
+        """The adapter heard of an end by itself. A key not known here was settled before: nothing changes."""
+        delivery = lane.deliveries.get(command_key)
+        if delivery is not None and answer.status in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED):
+            self._settle(lane, delivery, final(delivery, answer))
+
+    def _expire(self, lane: Lane, delivery: Delivery) -> None:
+        self._settle(lane, delivery, expire(delivery))
+
+    def _settle(self, lane: Lane, delivery: Delivery, step: Step) -> None:
+        command = delivery.command
+        lane.remove(delivery)
+        events: list[DispatchEvent] = []
+        if step.next is Next.PARK:
+            lane.counts["parked"] += 1
+        else:
+            lane.counts[step.outcome] += 1
+            if step.outcome == "succeeded" and command.expect_signal is not None:
+                if not delivery.answered:
+                    events.append(self._answered(delivery, step))
+            else:
+                events.append(self._outcome(delivery, step))
+        if step.dead:
+            events.append(self._dead_letter(command, step.dead, step.detail))
+        if events:
+            self._note(events)
+        else:
+            self._check_idle()
+
+    def _no_engine(self, command: Command) -> None:
+        """A command of an older bundle whose engine is gone: nobody can send it."""
+        detail = (
+            f"the engine `{command.engine}` is not in flo.yaml any more: add it and replay the dead letter"
+        )
+        outcome = "failed" if command.blocking else "tolerated"
+        step = Step(Next.SETTLE, outcome=outcome, dead="rejected", detail=detail)
+        self._note(
+            (self._outcome(Delivery(command), step), self._dead_letter(command, step.dead, step.detail))
+        )
+
+    def _answered(self, delivery: Delivery, step: Step) -> Answered:
+        return Answered(
+            command_key=delivery.command.key,
+            at_ns=self._clock.now_ns(),
+            attempts=delivery.sends,
+            reference=step.reference,
+            result=step.result,
+        )
+
+    def _outcome(self, delivery: Delivery, step: Step) -> CommandOutcome:
+        return CommandOutcome(
+            command_key=delivery.command.key,
+            outcome=step.outcome,
+            at_ns=self._clock.now_ns(),
+            attempts=delivery.sends,
+            detail=step.detail,
+            result=step.result,
+            reference=step.reference,
+        )
+
+    def _dead_letter(self, command: Command, reason: str, detail: str) -> DeadLetter:
+        return DeadLetter(
+            loop=command.loop,
+            reason=reason,
+            detail=detail,
+            at_ns=self._clock.now_ns(),
+            command_key=command.key,
+            decision_id=command.decision_id,
+            key=command.loop_key,
+        )
+
+    # Into the ledger.
+
+    def _note(self, events: Sequence[DispatchEvent]) -> None:
+        """Record without waiting. `drain` waits for it; what `stop` cuts is found again by `resume`."""
+        recording = asyncio.ensure_future(self._record_until_done(events))
+        self._recordings.add(recording)
+        recording.add_done_callback(self._recorded)
+
+    async def _record_until_done(self, events: Sequence[DispatchEvent]) -> None:
+        while True:
+            try:
+                await self._record(events)
+                return
+            except StorageUnavailable:
+                await self._clock.sleep_until_ns(self._clock.now_ns() + RECORD_RETRY_NS)
+
+    def _recorded(self, recording: asyncio.Future[None]) -> None:
+        self._recordings.discard(recording)
+        if not recording.cancelled() and (error := recording.exception()) is not None:
+            recording.get_loop().call_exception_handler(
+                {"message": "what became of a command could not be recorded", "exception": error}
+            )
+        self._check_idle()
+
+    def _busy(self) -> bool:
+        return bool(self._recordings) or any(lane.unsettled() for lane in self._lanes.values())
+
+    def _check_idle(self) -> None:
+        if not self._busy():
+            self._idle.set()
+
+    def _lane(self, engine: str) -> Lane:
+        try:
+            return self._lanes[engine]
+        except KeyError:
+            known = ", ".join(sorted(self._lanes)) or "none"
+            raise UsageError(f"there is no engine `{engine}`; the engines are: {known}") from None
