@@ -133,7 +133,16 @@ class CheckpointStore:
                 return None
 
     def keep_from_block(self) -> int:
-        """The first block the ledger must keep so that every checkpoint kept here can be replayed from."""
+        """The first block the ledger must keep so that every checkpoint kept here can be replayed from.
+
+        For whoever drops old periods: makes the checkpoints' names durable first, since one that is only visible (its
+        `finish` was refused) may be gone after a power cut.
+        """
+        try:
+            if self._disk.exists(self.directory):
+                self._disk.sync_directory(self.directory)
+        except OSError as error:
+            raise refused("syncing", self.directory, error) from error
         bases = [name.block for name in self._names() if name.is_base]
         return min(bases) + 1 if bases else 1
 

@@ -86,6 +86,7 @@ class Ledger:
         period_ns: int,
         segment_bytes_max: int,
         pending_bytes_max: int,
+        allocate_bytes: int,
         new_salt: Callable[[], int],
     ) -> None:
         """Use `Ledger.open`."""
@@ -96,6 +97,7 @@ class Ledger:
         self._period_ns = period_ns
         self._segment_bytes_max = segment_bytes_max
         self._pending_bytes_max = pending_bytes_max
+        self._allocate_bytes = allocate_bytes
         self._new_salt = new_salt
         self._sequence = segments[-1].name.sequence if segments else 0
         self._chain = Chain(disk, segments)
@@ -119,6 +121,7 @@ class Ledger:
         period_ns: int = PERIOD_NS,
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
         pending_bytes_max: int = PENDING_BYTES_MAX,
+        allocate_bytes: int = ALLOCATE_BYTES,
         at_least_block: int = 0,
         new_salt: Callable[[], int] = lambda: secrets.randbits(32),
         now_ns: Callable[[], int] = time.time_ns,
@@ -146,6 +149,7 @@ class Ledger:
                 period_ns=period_ns,
                 segment_bytes_max=segment_bytes_max,
                 pending_bytes_max=pending_bytes_max,
+                allocate_bytes=allocate_bytes,
                 new_salt=new_salt,
             )
             if ledger.durable_block < at_least_block:
@@ -316,12 +320,12 @@ class Ledger:
         if need <= self._allocated:
             return
         try:
-            file.allocate(self._allocated, need - self._allocated + ALLOCATE_BYTES)
+            file.allocate(self._allocated, need - self._allocated + self._allocate_bytes)
         except OSError as error:
             if error.errno not in (*_FULL, errno.EOPNOTSUPP, errno.EINVAL):
                 raise
             return  # the block itself may still fit
-        self._allocated = need + ALLOCATE_BYTES
+        self._allocated = need + self._allocate_bytes
 
     def _begin_segment(self, first: Block) -> None:
         """Create the next segment file: durable, name and header, before any block goes into it."""

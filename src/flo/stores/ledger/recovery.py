@@ -191,8 +191,8 @@ def _cut_off(file: File, segment: Segment, torn_bytes: int) -> None:
             segment.path,
             segment.end_offset,
         )
-    if file.size() > segment.end_offset:
-        file.truncate(segment.end_offset)
+    # Even if the size is right already: the truncation that made it so may have been lost with a failed sync.
+    file.truncate(segment.end_offset)
 
 
 def _write_again(file: File, segment: Segment, first: int) -> None:

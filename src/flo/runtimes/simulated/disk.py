@@ -1,0 +1,404 @@
+"""A disk in memory that loses power, tears writes, fills up and fails: the same way for the same seed.
+
+It keeps two versions of everything: what a running process sees (the page cache) and what is on the platter.
+It is as unkind as POSIX allows, and in places unkinder than Linux:
+
+- Unsynced writes survive a power cut, vanish or are torn, each by itself, in 512-byte sectors and any subset.
+So do unsynced changes of size, and names created, renamed or removed since their directory was synced. - A
+failed sync may have written any part of what was unsynced. The rest is lost, although reads still show it and
+the next sync succeeds (as on Linux, where the pages are marked clean). - A failed write may have written a
+part of its bytes. A failed directory sync has done nothing and may be repeated: directory entries are
+journalled.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from flo.ports.disk import Locked
+
+SECTOR_BYTES: Final = 512
+
+Operation = Literal[
+    "create", "open", "read", "write", "allocate", "sync", "truncate", "rename", "remove", "sync_directory"
+]
+CHANGING: Final[frozenset[Operation]] = frozenset(
+    ("create", "write", "allocate", "sync", "truncate", "rename", "remove", "sync_directory")
+)
+
+
+class PowerCut(BaseException):
+    """The power went off during an operation. Not an `Exception`: no handler may live through it."""
+
+
+class _Change(NamedTuple):
+    """Of a file's bytes since its last sync: a write, or (data None) a new size."""
+
+    offset: int
+    data: bytes | None
+
+
+class _NameChange(NamedTuple):
+    directory: str
+    removed: str | None
+    added: str | None
+    inode: _Inode
+
+
+@dataclass(slots=True, eq=False)
+class _Inode:
+    platter: bytearray = field(default_factory=bytearray)
+    cache: bytearray = field(default_factory=bytearray)
+    unsynced: list[_Change] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Fault:
+    operation: Operation
+    countdown: int
+    error: int
+    forever: bool
+
+
+def _apply(data: bytearray, change: _Change) -> None:
+    if change.data is None:
+        _resize(data, change.offset)
+        return
+    if len(data) < change.offset:
+        _resize(data, change.offset)
+    data[change.offset : change.offset + len(change.data)] = change.data
+
+
+def _resize(data: bytearray, size_bytes: int) -> None:
+    if size_bytes < len(data):
+        del data[size_bytes:]
+    else:
+        data.extend(bytes(size_bytes - len(data)))
+
+
+class SimulatedFile:
+    """A handle; it dies with the process or the power."""
+
+    __slots__ = ("_disk", "_epoch", "_inode", "_path", "_writable")
+
+    def __init__(self, disk: SimulatedDisk, path: str, inode: _Inode, epoch: int, writable: bool) -> None:
+        self._disk = disk
+        self._path = path
+        self._inode = inode
+        self._epoch = epoch
+        self._writable = writable
+
+    def _check(self, *, writing: bool = False) -> None:
+        if self._epoch != self._disk.epoch or (writing and not self._writable):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), self._path)
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> int:
+        self._check(writing=True)
+        return self._disk.write(self._inode, self._path, offset, bytes(data))
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        self._check()
+        with self._disk.doing("read", self._path):
+            return bytes(self._inode.cache[offset : offset + size_bytes])
+
+    def allocate(self, offset: int, size_bytes: int) -> None:
+        self._check(writing=True)
+        with self._disk.doing("allocate", self._path):
+            if offset + size_bytes > len(self._inode.cache):
+                self._disk.reserve(self._path, offset + size_bytes - len(self._inode.cache))
+                self._disk.change(self._inode, _Change(offset + size_bytes, None))
+
+    def sync(self) -> None:
+        self._check(writing=True)
+        self._disk.sync(self._inode, self._path)
+
+    def truncate(self, size_bytes: int) -> None:
+        self._check(writing=True)
+        with self._disk.doing("truncate", self._path):
+            self._disk.change(self._inode, _Change(size_bytes, None))
+
+    def size(self) -> int:
+        self._check()
+        return len(self._inode.cache)
+
+    def close(self) -> None:
+        self._epoch = -1
+
+
+class SimulatedLock:
+    def __init__(self, disk: SimulatedDisk, path: str, epoch: int) -> None:
+        self._disk = disk
+        self._path = path
+        self._epoch = epoch
+
+    def release(self) -> None:
+        self._disk.unlock(self._path, self._epoch)
+
+
+class SimulatedDisk:
+    """`Disk` in memory. `operations` counts what changes something: the points where power can be cut.
+
+    `capacity_bytes` None: never full. `short_writes`: the share of writes that take fewer bytes than offered.
+    `syncs_lie`: a sync reports success and does nothing, as cheap drives do; to show that a test would
+    notice.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        capacity_bytes: int | None = None,
+        short_writes: float = 0.0,
+        syncs_lie: bool = False,
+    ) -> None:
+        self.capacity_bytes = capacity_bytes
+        self.short_writes = short_writes
+        self.syncs_lie = syncs_lie
+        self.operations = 0
+        self.epoch = 0  # of handles and locks: ends with the process
+        self._random = random.Random(seed)
+        self._names: dict[str, _Inode] = {}
+        self._platter_names: dict[str, _Inode] = {}
+        self._name_changes: list[_NameChange] = []
+        self._directories = {"/", ""}
+        self._locks: dict[str, int] = {}
+        self._faults: list[_Fault] = []
+        self._cut_at: int | None = None
+        self._off = False
+        self._mutex = threading.RLock()
+
+    # -- what goes wrong
+
+    def fail(self, operation: Operation, error: int, *, nth: int = 1, forever: bool = False) -> None:
+        """Let the `nth` such operation from now fail with this errno, once or until `heal`."""
+        self._faults.append(_Fault(operation, nth, error, forever))
+
+    def heal(self) -> None:
+        """No more failures."""
+        self._faults.clear()
+
+    def cut_power_at(self, operations: int) -> None:
+        """Raise `PowerCut` in the operation that makes `self.operations` this number, done or not."""
+        self._cut_at = operations
+
+    def power_cut(self) -> None:
+        """Lose power now, lose what was not synced (some of it, as the seed has it), and come back."""
+        with self._mutex:
+            for name_change in self._name_changes:
+                if self._random.random() < 0.5:
+                    self._rename_on_platter(name_change)
+            self._name_changes.clear()
+            inodes = {id(inode): inode for inode in [*self._platter_names.values(), *self._names.values()]}
+            for inode in inodes.values():
+                for change in inode.unsynced:
+                    self._settle(inode, change)
+                inode.unsynced.clear()
+                inode.cache[:] = inode.platter
+            self._names = dict(self._platter_names)
+            self._off, self._cut_at = False, None
+            self.kill_process()
+
+    def kill_process(self) -> None:
+        """The process is gone, the machine goes on: handles and locks end, the page cache stays."""
+        with self._mutex:
+            self.epoch += 1
+            self._locks.clear()
+
+    def flip_bit(self, path: str, bit: int) -> None:
+        """Damage a file where it lies."""
+        inode = self._names[path]
+        for data in (inode.cache, inode.platter):
+            if bit // 8 < len(data):
+                data[bit // 8] ^= 1 << bit % 8
+
+    def _settle(self, inode: _Inode, change: _Change) -> None:
+        fate = self._random.random()
+        if fate < 0.4:
+            return
+        if fate < 0.7 or change.data is None:
+            _apply(inode.platter, change)
+            return
+        end = change.offset + len(change.data)
+        start = change.offset
+        while start < end:  # torn: each sector for itself
+            upto = min(end, (start // SECTOR_BYTES + 1) * SECTOR_BYTES)
+            if self._random.random() < 0.5:
+                _apply(
+                    inode.platter, _Change(start, change.data[start - change.offset : upto - change.offset])
+                )
+            start = upto
+
+    # -- operations
+
+    @contextmanager
+    def doing(self, operation: Operation, path: str) -> Iterator[None]:
+        """Around each operation: count it, fail it, or cut the power before or after its effect."""
+        with self._mutex:
+            if self._off:
+                raise PowerCut
+            cut = False
+            if operation in CHANGING:
+                self.operations += 1
+                cut = self.operations == self._cut_at
+            self._off = cut
+            if cut and self._random.random() < 0.5:
+                raise PowerCut
+            error = self._fault(operation)
+            if error:
+                raise OSError(error, os.strerror(error), path)
+            yield
+            if cut:
+                raise PowerCut
+
+    def _fault(self, operation: Operation) -> int:
+        for fault in self._faults:
+            if fault.operation != operation:
+                continue
+            fault.countdown -= 1
+            if fault.countdown == 0 or (fault.forever and fault.countdown < 0):
+                return fault.error
+        return 0
+
+    def change(self, inode: _Inode, change: _Change) -> None:
+        _apply(inode.cache, change)
+        inode.unsynced.append(change)
+
+    def reserve(self, path: str, size_bytes: int) -> None:
+        if size_bytes > 0 and size_bytes > self.free_bytes(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    def write(self, inode: _Inode, path: str, offset: int, data: bytes) -> int:
+        with self._mutex:
+            size_bytes = len(data)
+            if size_bytes > 1 and self._random.random() < self.short_writes:
+                size_bytes = self._random.randrange(1, size_bytes)
+            try:
+                with self.doing("write", path):
+                    grows = offset + size_bytes - len(inode.cache)
+                    free = self.free_bytes(path)
+                    if grows > free:
+                        size_bytes -= grows - free
+                        if size_bytes <= 0:
+                            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+                    self.change(inode, _Change(offset, data[:size_bytes]))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    self.change(inode, _Change(offset, data[: self._random.randrange(len(data) + 1)]))
+                raise
+            return size_bytes
+
+    def sync(self, inode: _Inode, path: str) -> None:
+        with self._mutex:
+            try:
+                with self.doing("sync", path):
+                    if self.syncs_lie:
+                        return
+                    for change in inode.unsynced:
+                        _apply(inode.platter, change)
+                    inode.unsynced.clear()
+            except OSError:
+                for change in inode.unsynced:
+                    self._settle(inode, change)
+                inode.unsynced.clear()
+                raise
+
+    def create(self, path: str) -> SimulatedFile:
+        with self.doing("create", path):
+            if os.path.dirname(path) not in self._directories:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            if path in self._names:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+            inode = _Inode()
+            self._rename(_NameChange(os.path.dirname(path), None, path, inode))
+            return SimulatedFile(self, path, inode, self.epoch, writable=True)
+
+    def open(self, path: str, *, writable: bool = False) -> SimulatedFile:
+        with self.doing("open", path):
+            return SimulatedFile(self, path, self._inode(path), self.epoch, writable)
+
+    def _inode(self, path: str) -> _Inode:
+        inode = self._names.get(path)
+        if inode is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return inode
+
+    def listdir(self, path: str) -> list[str]:
+        with self._mutex:
+            if path not in self._directories:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            known = [*self._names, *self._directories]
+            return sorted(
+                {os.path.basename(name) for name in known if name and os.path.dirname(name) == path}
+            )
+
+    def exists(self, path: str) -> bool:
+        with self._mutex:
+            return path in self._names or path in self._directories
+
+    def size(self, path: str) -> int:
+        with self._mutex:
+            return len(self._inode(path).cache)
+
+    def rename(self, source: str, target: str) -> None:
+        with self.doing("rename", source):
+            self._rename(_NameChange(os.path.dirname(target), source, target, self._inode(source)))
+
+    def remove(self, path: str) -> None:
+        with self.doing("remove", path):
+            self._rename(_NameChange(os.path.dirname(path), path, None, self._inode(path)))
+
+    def _rename(self, change: _NameChange) -> None:
+        self._change_names(self._names, change)
+        self._name_changes.append(change)
+
+    def _rename_on_platter(self, change: _NameChange) -> None:
+        self._change_names(self._platter_names, change)
+
+    @staticmethod
+    def _change_names(names: dict[str, _Inode], change: _NameChange) -> None:
+        if change.removed is not None and names.get(change.removed) is change.inode:
+            del names[change.removed]
+        if change.added is not None:
+            names[change.added] = change.inode
+
+    def makedirs(self, path: str) -> None:
+        with self._mutex:
+            while path not in self._directories:
+                self._directories.add(path)
+                path = os.path.dirname(path)
+
+    def sync_directory(self, path: str) -> None:
+        with self.doing("sync_directory", path):
+            if self.syncs_lie:
+                return
+            for change in self._name_changes:
+                if change.directory == path:
+                    self._rename_on_platter(change)
+            self._name_changes = [change for change in self._name_changes if change.directory != path]
+
+    def lock(self, path: str) -> SimulatedLock:
+        with self._mutex:
+            if self._off:
+                raise PowerCut
+            if path in self._locks:
+                raise Locked(path, str(os.getpid()))
+            self._locks[path] = self.epoch
+            return SimulatedLock(self, path, self.epoch)
+
+    def unlock(self, path: str, epoch: int) -> None:
+        with self._mutex:
+            if self._locks.get(path) == epoch == self.epoch:
+                del self._locks[path]
+
+    def free_bytes(self, path: str) -> int:
+        with self._mutex:
+            if self.capacity_bytes is None:
+                return 1 << 60
+            return max(0, self.capacity_bytes - sum(len(inode.cache) for inode in self._names.values()))
