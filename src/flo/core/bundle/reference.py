@@ -35,8 +35,8 @@ _TYPES = {
 
 _HEAD = """# Keys of a bundle
 
-This page is generated from the tables that check a bundle. Every other key is refused, naming the nearest valid
-one.
+This page is generated from the tables that check a bundle. Every other key is refused, naming the nearest
+valid one.
 
 How values are written:
 
@@ -46,8 +46,8 @@ How values are written:
 | rate | `20/s`, `500/m`, `10/h` |
 | size | `512B`, `10kB` (1,000), `10KiB` (1,024), `64MiB` |
 | name | a letter, then letters, digits, `_`, `-`; at most 64 |
-| secret | `${env:NAME}` or `${file:PATH}`, never the secret itself; an engine's URLs and texts may hold one |
-| expression | CEL; quote it where YAML reads it otherwise: `'!data.test'`, `'data.kind == "a: b"'` |
+| secret | `${env:NAME}` or `${file:PATH}`, never the secret itself; also inside an engine's URLs |
+| expression | CEL; quote what YAML reads otherwise: `'!data.test'`, `'data.kind == "a: b"'` |
 
 YAML is read as its plain core of version 1.2: `on`, `off`, `yes` and `no` are texts. There are no tags and no
 merge keys; one document a file, at most 256 KiB, 32 levels and 20,000 values, aliases counted as often as they
@@ -60,12 +60,7 @@ def reference_page(engine_kinds: Mapping[str, EngineKind] | None = None) -> str:
     parts = [_HEAD]
     for table, (title, keys) in TABLES.items():
         parts.append(f'<a id="{table}"></a>\n\n## {title}\n\n{_rows(keys)}')
-    unbuilt = {
-        **UNBUILT_LOOP_KEYS,
-        **UNBUILT_RULE_KEYS,
-        **UNBUILT_ACTION_KEYS,
-        "mode: canary N%": "use `mode: shadow`",
-    }
+    unbuilt = {**UNBUILT_ACTION_KEYS, **UNBUILT_LOOP_KEYS, **UNBUILT_RULE_KEYS, **_later_choices()}
     rows = "\n".join(f"| `{name}` | {instead} |" for name, instead in unbuilt.items())
     parts.append(f"## Not in this release\n\n| key | instead |\n|---|---|\n{rows}\n")
     for kind in sorted((engine_kinds or {}).values(), key=lambda kind: kind.name):
