@@ -8,9 +8,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.faces.memory import MemoryService
 
 from flo.faces.http import Limits, TokenTable, build_app, serve
-from tests.faces.memory import MemoryService
 
 
 def event(number: int = 0, card: str = "c1", **attributes: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A small, honest FLO in memory: one loop, `velocity`, that reviews a card's third signal.
 
-It keeps what it is given, numbers what it decides, knows repeats, and can be told to be full or to have no disk.
+It keeps what it is given, numbers what it decides, knows repeats, and can be told to fail.
 """
 
 from __future__ import annotations
@@ -85,9 +85,7 @@ class MemoryService:
             except SignalRejected as error:
                 receipts.append(Receipt("rejected", error.reason, error.detail))
             else:
-                receipts.append(
-                    Receipt(status, decisions=tuple(record["decision_id"] for record in records))
-                )
+                receipts.append(Receipt(status, decisions=tuple(record["decision_id"] for record in records)))
         await asyncio.sleep(0)
         return receipts
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 
+from tests.faces.conftest import Serve, Served, event, line
+
 from flo.core.errors import Overloaded, StorageUnavailable
 from flo.faces.http import Limits
-from tests.faces.conftest import Serve, Served, event, line
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -37,7 +38,13 @@ async def test_an_event_over_several_lines_reaches_the_ledger_as_one(served: Ser
 
 
 async def test_a_binary_event_is_accepted(served: Served) -> None:
-    headers = {"ce-specversion": "1.0", "ce-id": "b1", "ce-source": "/g", "ce-type": "tx", "ce-subject": "a%20b"}
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": "b1",
+        "ce-source": "/g",
+        "ce-type": "tx",
+        "ce-subject": "a%20b",
+    }
     status, _, body = await served.post("/v1/signals", b'{"card":\n"c9"}', "application/json", **headers)
     assert (status, body["accepted"]) == (202, 1)
     stored = json.loads(served.service.raws[0])
@@ -172,7 +179,11 @@ async def test_a_decision_is_answered_with_its_record(served: Served) -> None:
 
 
 async def test_decisions_are_asked_for_one_event_at_a_time(served: Served) -> None:
-    for body, media in ((b"[" + line() + b"]", BATCH), (b"[]", "application/json"), (line(1) + b"\n" + line(2), LINES)):
+    for body, media in (
+        (b"[" + line() + b"]", BATCH),
+        (b"[]", "application/json"),
+        (line(1) + b"\n" + line(2), LINES),
+    ):
         status, _, answer = await served.post("/v1/decisions", body, media)
         assert (status, "/v1/signals" in answer["detail"]) == (400, True)
     assert (await served.post("/v1/decisions", line(1) + b"\n", LINES))[0] == 200

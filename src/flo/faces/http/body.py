@@ -14,6 +14,8 @@ from aiohttp.web_protocol import RequestPayloadError
 from flo.faces.http.limits import Limits
 from flo.faces.http.problems import Refused
 
+READS_ENCODINGS = "content-encoding: FLO reads gzip and identity"
+
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -26,9 +28,7 @@ async def read_body(request: web.Request, limits: Limits) -> bytes:
     """
     encoding = request.headers.get("Content-Encoding")
     if encoding is not None and encoding.lower() not in ("gzip", "identity"):
-        raise Refused(
-            "media-type", "content-encoding: FLO reads gzip and identity", {"Accept-Encoding": "gzip"}
-        )
+        raise Refused("media-type", READS_ENCODINGS, {"Accept-Encoding": "gzip"})
     length = request.content_length
     if length is not None and length > limits.body_bytes_max:
         raise _too_large(limits)
@@ -41,17 +41,17 @@ async def read_body(request: web.Request, limits: Limits) -> bytes:
         raise _too_large(limits) from None
     except TimeoutError:
         raise Refused(
-            "timeout", f"the body did not arrive within {limits.body_timeout_s:g} s", {"Connection": "close"}
+            "timeout", f"the body did not arrive within {limits.body_timeout_s:g} s", closes=True
         ) from None
     except (RequestPayloadError, web.PayloadAccessError):
         raise Refused(
-            "bad-request", "the body is cut off or badly encoded; send it again", {"Connection": "close"}
+            "bad-request", "the body is cut off or badly encoded; send it again", closes=True
         ) from None
 
 
 def _too_large(limits: Limits) -> Refused:
     detail = f"a body has at most {limits.body_bytes_max} bytes (inflated); split the batch"
-    return Refused("too-large", detail, {"Connection": "close"})
+    return Refused("too-large", detail, closes=True)
 
 
 async def read_object(request: web.Request, limits: Limits, keys: frozenset[str]) -> dict[str, Any]:

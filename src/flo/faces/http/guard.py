@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -55,7 +54,7 @@ def check_local(request: web.Request) -> None:
             "host", "without tokens FLO answers to localhost, 127.0.0.1 and [::1] only; see --tokens"
         )
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).hostname not in LOOPBACK_NAMES:
+    if origin is not None and _name(origin.partition("://")[2]) not in LOOPBACK_NAMES:
         raise Refused("forbidden", "a page of another site may not call this FLO")
 
 

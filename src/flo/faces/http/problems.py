@@ -155,6 +155,7 @@ class ProblemDocument:
     detail: str
     headers: Mapping[str, str] = field(default_factory=dict)
     members: Mapping[str, Any] = field(default_factory=dict)
+    closes: bool = False  # the connection: what is left of the body is not worth reading
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -166,11 +167,14 @@ class ProblemDocument:
         }
 
     def response(self) -> web.Response:
-        return web.Response(
+        response = web.Response(
             status=self.kind.status,
             body=_encode(self.as_json()),
             headers={"Content-Type": MEDIA_TYPE, "Server": "flo", **self.headers},
         )
+        if self.closes:
+            response.force_close()
+        return response
 
 
 class Refused(Exception):
@@ -182,9 +186,11 @@ class Refused(Exception):
         detail: str,
         headers: Mapping[str, str] | None = None,
         members: Mapping[str, Any] | None = None,
+        *,
+        closes: bool = False,
     ) -> None:
         super().__init__(detail)
-        self.problem = ProblemDocument(KINDS[kind], detail, headers or {}, members or {})
+        self.problem = ProblemDocument(KINDS[kind], detail, headers or {}, members or {}, closes)
 
 
 def kind_of(error: BaseException) -> Kind:

@@ -6,10 +6,14 @@ import asyncio
 import errno
 import ipaddress
 import socket
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
+from aiohttp.web_protocol import RequestPayloadError
 
 from flo.core.errors import UsageError
+from flo.faces.http.body import READS_ENCODINGS
 from flo.faces.http.limits import Limits
 from flo.faces.http.problems import KINDS, ProblemDocument
 from flo.faces.http.state import STATE
@@ -32,16 +36,23 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What cannot be parsed (400), or an answer that cannot be sent (500). Closes the connection."""
-        if status >= 500:
+        if isinstance(exc, ContentEncodingError):
+            problem = ProblemDocument(KINDS["media-type"], READS_ENCODINGS, {"Accept-Encoding": "gzip"})
+        elif status >= 500:
             self.log_exception("an answer failed", exc_info=exc)
             problem = ProblemDocument(KINDS["internal"], KINDS["internal"].help)
-        elif type(exc).__name__ == "LineTooLong":
+        elif isinstance(exc, LineTooLong):
             problem = ProblemDocument(KINDS["head-too-large"], KINDS["head-too-large"].help)
         else:
             problem = ProblemDocument(KINDS["bad-request"], "not a well-formed HTTP request")
         response = problem.response()
         response.force_close()
         return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """A body that broke off or does not inflate is its sender's affair: no line in the log for each."""
+        if not isinstance(kw.get("exc_info"), RequestPayloadError):
+            super().log_exception(*args, **kw)
 
 
 class _Site(web.TCPSite):

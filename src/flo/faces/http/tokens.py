@@ -78,7 +78,8 @@ def load_tokens(path: Path, environ: Mapping[str, str]) -> TokenTable:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"token file {path} cannot be read: {_reason(error)}") from None
     try:
-        document = yaml.safe_load(text)
+        # Every scalar a text: a digest of digits alone is no number.
+        document = yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         # Only the place: PyYAML's own message quotes the line, which may hold a secret.
         mark = getattr(error, "problem_mark", None)
