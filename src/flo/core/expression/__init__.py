@@ -15,6 +15,14 @@ from flo.core.expression.functions import FunctionDecl
 from flo.core.expression.parser import parse
 from flo.core.expression.scope import Environment
 from flo.core.expression.syntax import Expression
+from flo.core.expression.template import (
+    CheckedTemplate,
+    Template,
+    check_template,
+    emit_template,
+    parse_template,
+)
+from flo.core.expression.trace import Traced, Tracer, trace
 from flo.core.expression.types import (
     BOOL,
     BYTES,
@@ -53,6 +61,7 @@ __all__ = [
     "UINT",
     "Attribute",
     "Checked",
+    "CheckedTemplate",
     "Duration",
     "Emitter",
     "Environment",
@@ -68,13 +77,20 @@ __all__ = [
     "MapOf",
     "Place",
     "Record",
+    "Template",
     "Timestamp",
+    "Traced",
+    "Tracer",
     "Type",
     "UInt",
     "Variable",
     "check",
+    "check_template",
     "compile_expression",
+    "emit_template",
     "parse",
+    "parse_template",
     "to_cel",
     "to_json",
+    "trace",
 ]

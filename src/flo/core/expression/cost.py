@@ -29,7 +29,7 @@ _SIZE_MAX: Final = 10**12
 
 def cost_of(root: Typed) -> int:
     """The bound for a whole expression, in steps."""
-    return _Cost().of(root)[0]
+    return min(_Cost().of(root)[0], _SIZE_MAX)
 
 
 def _assumed(kind: Type) -> int:

@@ -127,7 +127,7 @@ def accepts(kind: Type, value: object) -> bool:
 def boxed(value: object, kind: Type) -> object:
     """A value of a statically known type as one that carries its type itself."""
     if kind in (UINT, TIMESTAMP, DURATION):
-        return PYTHON_TYPES[kind](value)  # type: ignore[call-arg]
+        return PYTHON_TYPES[kind](value)
     return value
 
 

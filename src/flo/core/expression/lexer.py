@@ -78,6 +78,16 @@ def tokens_of(text: str) -> list[Token]:
         )
     tokens: list[Token] = []
     offset = 0
+    while True:
+        token = next_token(text, offset)
+        tokens.append(token)
+        if token.kind == "end":
+            return tokens
+        offset = token.end
+
+
+def next_token(text: str, offset: int) -> Token:
+    """The token at or after an offset; at the end of the text an `end` token. Raises ExpressionSyntaxError."""
     while offset < len(text):
         found = _TOKEN.match(text, offset)
         if found is None:
@@ -86,17 +96,13 @@ def tokens_of(text: str) -> list[Token]:
             )
         kind = found.lastgroup or ""
         if kind == "text":
-            token = _string(text, found)
-            tokens.append(token)
-            offset = token.end
-            continue
+            return _string(text, found)
         if kind == "quoted":
-            tokens.append(Token(kind, found.group()[1:-1], offset, found.end()))
-        elif kind != "space":
-            tokens.append(Token(kind, found.group(), offset, found.end()))
+            return Token(kind, found.group()[1:-1], offset, found.end())
+        if kind != "space":
+            return Token(kind, found.group(), offset, found.end())
         offset = found.end()
-    tokens.append(Token("end", "", len(text), len(text)))
-    return tokens
+    return Token("end", "", len(text), len(text))
 
 
 def failure(text: str, offset: int, message: str, hint: str | None = None) -> ExpressionSyntaxError:

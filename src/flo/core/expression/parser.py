@@ -119,6 +119,11 @@ class _Parser:
     def token(self) -> Token:
         return self.tokens[self.index]
 
+    @property
+    def end(self) -> int:
+        """Where the last token read ends: a bracket counts to what it closes."""
+        return self.tokens[self.index - 1].end
+
     def at(self, sign: str) -> bool:
         token = self.tokens[self.index]
         return token.value == sign and (token.kind == "sign" or (sign == "in" and token.kind == "name"))
@@ -147,7 +152,7 @@ class _Parser:
         raise failure(self.text, token.start, f"expected {wanted}, found {found}")
 
     def made(self, node: Node) -> Node:
-        """Counts a finished node: the limits on size and depth hold here, before anything recurses over it."""
+        """Counts a finished node: limits on size and depth hold here, before anything recurses over it."""
         self.nodes += 1
         if self.nodes > EXPRESSION_NODES_MAX:
             raise failure(
@@ -170,12 +175,13 @@ class _Parser:
         self.depth += 1
         if self.depth > EXPRESSION_DEPTH_MAX:
             self.too_deep(self.token.start)
+        start = self.token.start
         node = self.binary(1)
         if self.accept("?"):
             then = self.binary(1)
             self.expect(":", "between the two arms of `? :`")
             otherwise = self.conditional()
-            node = self.made(Conditional(node.start, otherwise.end, node, then, otherwise))
+            node = self.made(Conditional(start, self.end, node, then, otherwise))
         self.depth -= 1
         return node
 
@@ -183,11 +189,12 @@ class _Parser:
         self.waiting += 1
         if self.waiting > OPERAND_FRAMES_MAX:
             self.too_deep(self.token.start)
-        left = self.operators(self.unary(), lowest)
+        start = self.token.start
+        left = self.operators(start, self.unary(), lowest)
         self.waiting -= 1
         return left
 
-    def operators(self, left: Node, lowest: int) -> Node:
+    def operators(self, start: int, left: Node, lowest: int) -> Node:
         while True:
             operator = str(self.token.value) if self.token.kind in ("sign", "name") else ""
             precedence = _PRECEDENCE.get(operator, 0)
@@ -198,11 +205,11 @@ class _Parser:
                 while self.accept(operator):
                     operands.append(self.binary(precedence + 1))
                 sign: OneOf["&&", "||"] = "&&" if operator == "&&" else "||"
-                left = self.made(Logic(left.start, operands[-1].end, sign, tuple(operands)))
+                left = self.made(Logic(start, self.end, sign, tuple(operands)))
                 continue
             self.take()
             right = self.binary(precedence + 1)
-            left = self.made(Binary(left.start, right.end, operator, left, right))
+            left = self.made(Binary(start, self.end, operator, left, right))
 
     def unary(self) -> Node:
         start = self.token.start
@@ -212,10 +219,10 @@ class _Parser:
                 while self.accept(sign):
                     count += 1
                 if sign == "-" and self.token.kind in ("integer", "double"):
-                    operand = self.member(self.number(negative=True, start=start))
+                    operand = self.member(start, self.number(negative=True, start=start))
                     count -= 1
                 else:
-                    operand = self.member(self.primary())
+                    operand = self.member(self.token.start, self.primary())
                 if sign == "!" and count % 2 == 0:
                     count = 2  # `!!x` still asks for a bool
                 elif count % 2 == 0:
@@ -223,14 +230,14 @@ class _Parser:
                 else:
                     count = 1
                 for _ in range(count):
-                    operand = self.made(Unary(start, operand.end, "!" if sign == "!" else "-", operand))
+                    operand = self.made(Unary(start, self.end, "!" if sign == "!" else "-", operand))
                 return operand
-        return self.member(self.primary())
+        return self.member(start, self.primary())
 
-    def member(self, node: Node) -> Node:
+    def member(self, start: int, node: Node) -> Node:
         while True:
             if self.accept("."):
-                node = self.selection(node)
+                node = self.selection(start, node)
             elif self.accept("["):
                 if self.at("?"):
                     raise failure(
@@ -238,7 +245,7 @@ class _Parser:
                     )
                 index = self.conditional()
                 end = self.expect("]", "after the index").end
-                node = self.made(Index(node.start, end, node, index))
+                node = self.made(Index(start, end, node, index))
             elif self.at("{") and isinstance(node, Name | Select):
                 raise failure(
                     self.text,
@@ -249,7 +256,7 @@ class _Parser:
             else:
                 return node
 
-    def selection(self, node: Node) -> Node:
+    def selection(self, start: int, node: Node) -> Node:
         if self.at("?"):
             raise failure(self.text, self.token.start, "optional selection `.?` is not part of this language")
         token = self.token
@@ -258,8 +265,8 @@ class _Parser:
         self.take()
         name = str(token.value)
         if token.kind == "name" and self.accept("("):
-            return self.method(node, name, token)
-        return self.made(Select(node.start, token.end, node, name, token.kind == "quoted"))
+            return self.method(start, node, name, token)
+        return self.made(Select(start, token.end, node, name, token.kind == "quoted"))
 
     def arguments(self) -> tuple[tuple[Node, ...], int]:
         items: list[Node] = []
@@ -270,26 +277,28 @@ class _Parser:
         end = self.expect(")", "after the arguments").end
         return tuple(items), end
 
-    def method(self, target: Node, name: str, token: Token) -> Node:
+    def method(self, start: int, target: Node, name: str, token: Token) -> Node:
         items, end = self.arguments()
         if isinstance(target, Name) and target.name == "cel" and name == "bind" and len(items) == 3:
-            return self.made(Bind(target.start, end, self.variable(items[0]), items[1], items[2]))
+            return self.made(Bind(start, end, self.variable(items[0]), items[1], items[2]))
         if name in _MACROS and items:
             shapes = _MACROS[name]
             if len(items) in shapes:
                 kind, count = shapes[len(items)]
-                return self.macro(kind, count, target, items, end)
+                return self.macro(start, kind, count, target, items, end)
             counts = " or ".join(str(count) for count in shapes)
             raise failure(self.text, token.start, f"`{name}` takes {counts} arguments, not {len(items)}")
-        return self.made(Call(target.start, end, name, target, items))
+        return self.made(Call(start, end, name, target, items))
 
-    def macro(self, kind: MacroKind, count: int, target: Node, items: tuple[Node, ...], end: int) -> Node:
+    def macro(
+        self, start: int, kind: MacroKind, count: int, target: Node, items: tuple[Node, ...], end: int
+    ) -> Node:
         variables = tuple(self.variable(item) for item in items[:count])
         if len(set(variables)) < len(variables):
             raise failure(self.text, items[1].start, f"both variables are called `{variables[0]}`")
         rest = items[count:]
         condition = rest[0] if len(rest) == 2 else None
-        return self.made(Comprehension(target.start, end, kind, target, variables, condition, rest[-1]))
+        return self.made(Comprehension(start, end, kind, target, variables, condition, rest[-1]))
 
     def variable(self, node: Node) -> str:
         if isinstance(node, Name) and not node.absolute:

@@ -211,48 +211,58 @@ class Writer(ComparisonWriter, CallWriter, LoopWriter):
 
     def combine(self, node: typed.Combine) -> str:
         """`&&` or `||`: what cannot fail goes first, so that only a second fallible operand needs a `try`."""
-        word = " and " if node.operator == "&&" else " or "
         operands = [each for each in node.operands if not each.fallible]
         operands += [each for each in node.operands if each.fallible]
-        start = len(self.frame.lines)
-        fallible = sum(each.fallible for each in operands)
-        if fallible <= 1:
-            first = self.code(operands[0])
-            texts = [first]
-            spilled: list[str] = []
-            for each in operands[1:]:
-                with self.frame.capture(1) as lines:
-                    texts.append(self.code(each))
-                spilled = lines
-                if spilled:
-                    break
-            if not spilled:
-                return "(" + word.join(texts) + ")"
-            del self.frame.lines[start:]
-        return self.combine_blocks(node, operands, word)
-
-    def combine_blocks(self, node: typed.Combine, operands: list[Typed], word: str) -> str:
+        if sum(each.fallible for each in operands) > 1:
+            return self.combine_absorbing(node, operands)
         frame = self.frame
-        result = frame.temporary()
-        error = frame.temporary("error") if sum(each.fallible for each in operands) > 1 else None
-        neutral = node.operator == "&&"
-        undecided = result if neutral else f"not {result}"
-        if error:
-            frame.line(f"{error} = None")
-        for number, each in enumerate(operands):
-            if number == 0:
-                self.operand(each, result, error, neutral, last=len(operands) == 1)
+        word = " and " if node.operator == "&&" else " or "
+        waiting = [self.code(operands[0])]
+        result = ""
+        for each in operands[1:]:
+            with frame.capture(1) as lines:
+                text = self.code(each)
+            if not lines:
+                waiting.append(text)
                 continue
-            with frame.block(f"if {undecided}:"):
-                self.operand(each, result, error, neutral, last=number == len(operands) - 1)
-        if error:
-            with frame.block(f"if {undecided} and {error} is not None:"):
-                frame.line(f"raise {error}")
+            if waiting:
+                result = self.decided(node, result, [], word.join(waiting))
+            result = self.decided(node, result, lines, text)
+            waiting = []
+        if not result:
+            return "(" + word.join(waiting) + ")"
+        return self.decided(node, result, [], word.join(waiting)) if waiting else result
+
+    def decided(self, node: typed.Combine, result: str, lines: list[str], text: str) -> str:
+        """Sets `result` to the value of `text`, unless it decides already; `lines` go before."""
+        frame = self.frame
+        if not result:
+            return frame.assigned(text)
+        with frame.block(f"if {result}:" if node.operator == "&&" else f"if not {result}:"):
+            frame.lines.extend(lines)
+            frame.line(f"{result} = {text}")
         return result
 
-    def operand(self, node: Typed, result: str, error: str | None, neutral: bool, last: bool) -> None:
-        """One operand into `result`; its failure, unless it is the last, is kept in `error` for later."""
-        if not node.fallible or last or error is None:
+    def combine_absorbing(self, node: typed.Combine, operands: list[Typed]) -> str:
+        """More than one operand can fail: a failure is kept until the others have had their say."""
+        frame = self.frame
+        result, error = frame.temporary(), frame.temporary("error")
+        neutral = node.operator == "&&"
+        undecided = result if neutral else f"not {result}"
+        frame.line(f"{error} = None")
+        self.operand(operands[0], result, error, neutral)
+        for each in operands[1:-1]:
+            with frame.block(f"if {undecided}:"):
+                self.operand(each, result, error, neutral)
+        with frame.block(f"if {undecided}:"):
+            frame.line(f"{result} = {self.code(operands[-1])}")
+        with frame.block(f"if {undecided} and {error} is not None:"):
+            frame.line(f"raise {error}")
+        return result
+
+    def operand(self, node: Typed, result: str, error: str, neutral: bool) -> None:
+        """One operand into `result`; its failure is kept in `error`, and the operand then decides nothing."""
+        if not node.fallible:
             self.frame.line(f"{result} = {self.code(node)}")
             return
         with self.frame.nested("try:", node):
