@@ -1,17 +1,21 @@
-"""Dispatch on a simulated clock with the stub engine: who is sent when, how often, and what is recorded of it."""
+"""Dispatch on a simulated clock with the stub engine: who is sent when, how often, and what is recorded of
+it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Sequence
 
 import pytest
+from tests.flow.dispatching import MS, Bench, MemoryLedger, S, make_command
 
 from flo.core.errors import UsageError
 from flo.core.record.event import Attempted, CommandOutcome, DeadLetter
 from flo.engines import stub
-from flo.flow.dispatch import Dispatcher
+from flo.flow.dispatch import Dispatcher, DispatchEvent
 from flo.ports.engine import Answer, KeyClass, Status
-from tests.flow.dispatching import MS, S, Bench, MemoryLedger, make_command
 
 
 async def test_a_command_is_sent_once_and_its_success_recorded() -> None:
@@ -259,7 +263,7 @@ async def test_back_off_is_drawn_from_nothing_to_its_doubling_bound(seed: int) -
     bench.engine.plan = lambda command, nth: stub.unavailable()
     await bench.run(make_command(attempts_max=4))
     times = bench.engine.send_times_ns
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     # A retry may also wait for the retry budget: one a second where nothing was earned.
     assert all(pause <= max(bound, 1) * S for pause, bound in zip(pauses, (2.0, 4.0, 5.0), strict=True))
     assert len(set(pauses)) == 3
@@ -315,7 +319,7 @@ async def test_the_circuit_lets_one_probe_through_at_growing_intervals() -> None
     await bench.run(*(make_command(n) for n in range(50)), for_ns=300 * S)
     times = bench.engine.send_times_ns
     probes = [at for at in times if at > times[0] + 10 * S]
-    gaps = [later - earlier for earlier, later in zip(probes, probes[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(probes)]
     assert len(probes) < 25
     assert max(gaps) <= 31 * S
     assert bench.dispatcher.stats()["stub"].in_flight <= 1
@@ -350,7 +354,9 @@ async def test_stop_lets_flights_land_and_cuts_those_that_do_not() -> None:
 async def test_a_crash_at_any_step_loses_no_command_and_does_none_twice(
     key_class: KeyClass, cut_at_ms: int
 ) -> None:
-    """Ten commands, one at a time, some answers lost; the process ends at `cut_at_ms` and a new one takes over."""
+    """Ten commands, one at a time, some answers lost; the process ends at `cut_at_ms` and a new one takes
+    over.
+    """
     bench = Bench(key_class, concurrency=1)
     commands = [make_command(n, attempts_max=10) for n in range(10)]
 
@@ -402,9 +408,9 @@ async def test_outcome_and_dead_letter_commit_together() -> None:
     groups: list[int] = []
     ledger = MemoryLedger()
 
-    async def record(events: object) -> None:
-        groups.append(len([e for e in events if isinstance(e, CommandOutcome | DeadLetter)]))  # type: ignore[attr-defined]
-        await ledger.record(events)  # type: ignore[arg-type]
+    async def record(events: Sequence[DispatchEvent]) -> None:
+        groups.append(len([event for event in events if isinstance(event, CommandOutcome | DeadLetter)]))
+        await ledger.record(events)
 
     bench.engine.script(stub.rejects())
     dispatcher = Dispatcher({"stub": (bench.engine, bench.definition)}, bench.clock, record)
