@@ -18,7 +18,7 @@ from flo.stores.checkpoints.format import (
     verify,
 )
 from flo.stores.checkpoints.writer import TEMPORARY, CheckpointWriter
-from flo.stores.ledger.ledger import shard_directory
+from flo.stores.ledger.directory import shard_directory
 from flo.stores.ledger.segment import refused
 
 log = logging.getLogger("flo.checkpoints")
@@ -135,8 +135,8 @@ class CheckpointStore:
     def keep_from_block(self) -> int:
         """The first block the ledger must keep so that every checkpoint kept here can be replayed from.
 
-        For whoever drops old periods: makes the checkpoints' names durable first, since one that is only visible (its
-        `finish` was refused) may be gone after a power cut.
+        For whoever drops old periods: makes the names durable first, since a checkpoint that is only visible
+        (its `finish` was refused) may be gone after a power cut.
         """
         try:
             if self._disk.exists(self.directory):

@@ -21,8 +21,7 @@ from flo.stores.checkpoints.format import (
     encode_end,
     encode_head,
 )
-from flo.stores.ledger.recovery import write_all
-from flo.stores.ledger.segment import refused
+from flo.stores.ledger.segment import refused, write_all
 
 log = logging.getLogger("flo.checkpoints")
 

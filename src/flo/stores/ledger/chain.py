@@ -12,7 +12,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Final, Literal, overload
+from typing import Any, Final, Literal, overload
 
 import msgspec
 
@@ -193,6 +193,12 @@ class Chain:
         return periods
 
 
-def check_range(first: int, last: int) -> None:
+def scan_chain(
+    chain: Chain, first: int | None, last: int | None, reverse: bool, headers_only: bool
+) -> Iterator[Any]:
+    """`scan` with the ends filled in: all blocks by default. Typed by its callers' overloads."""
+    first = chain.first_block if first is None else first
+    last = chain.last_block if last is None else last
     if first < 1 or last < 0:
         raise UsageError(f"blocks {first} to {last}: block numbers begin at 1")
+    return chain.scan(first, last, reverse, headers_only)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Literal, NoReturn, overload
-
-import msgspec
+from typing import Final, Literal, overload
 
 from flo.core.errors import CorruptLedger, StorageUnavailable, UsageError
-from flo.ports.disk import Disk, File, Lock, Locked
-from flo.stores.ledger.chain import Chain, Period, check_range, list_segments
+from flo.ports.disk import Disk, Lock
+from flo.stores.ledger.active import ALLOCATE_BYTES, ActiveSegment
+from flo.stores.ledger.chain import Chain, Period, list_segments, scan_chain
+from flo.stores.ledger.directory import ledger_directory, prepare
 from flo.stores.ledger.frames import (
     CODEC_COLUMNS,
     CODEC_MAX,
     COUNT_MAX,
-    FORMAT_VERSION,
     PAYLOAD_BYTES_MAX,
-    SEGMENT_HEADER_BYTES,
     SUMMARY_BYTES_MAX,
     TIME_NS_MAX,
     TIME_NS_MIN,
@@ -29,12 +26,10 @@ from flo.stores.ledger.frames import (
     BlockHeader,
     SegmentHeader,
     SegmentName,
-    encode_frame,
-    encode_segment_header,
     frame_size_bytes,
 )
-from flo.stores.ledger.recovery import recover, write_all
-from flo.stores.ledger.segment import Segment, refused
+from flo.stores.ledger.recovery import recover
+from flo.stores.ledger.segment import DISK_FULL, Segment, refused
 
 log = logging.getLogger("flo.ledger")
 
@@ -43,19 +38,7 @@ SECOND_NS: Final = 10**9
 SEGMENT_BYTES_MAX: Final = 256 << 20
 PENDING_BYTES_MAX: Final = 256 << 20  # what may wait for a disk that refuses, before appending is refused too
 WRITE_BYTES_MAX: Final = 8 << 20  # a batch is joined in memory before it is written: bound the copy
-ALLOCATE_BYTES: Final = (
-    16 << 20
-)  # a commit that need not grow the file saves a journal entry in its fdatasync
 SHARDS_MAX: Final = 1024
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-
-
-def shard_directory(directory: str, shard: int) -> str:
-    return f"{directory}/shard-{shard}"
-
-
-def ledger_directory(directory: str, shard: int) -> str:
-    return f"{shard_directory(directory, shard)}/ledger"
 
 
 class Ledger:
@@ -103,8 +86,7 @@ class Ledger:
         self._chain = Chain(disk, segments)
         self._chain.last_block = segments[-1].end_block - 1 if segments else 0
         self._next_block = self._chain.last_block + 1
-        self._active: File | None = None  # None: the next commit begins a new segment
-        self._allocated = 0
+        self._active: ActiveSegment | None = None  # None: the next commit begins a new segment
         self._pending: list[Block] = []
         self._pending_bytes = 0
         self._pending_lock = threading.Lock()
@@ -136,7 +118,7 @@ class Ledger:
             raise UsageError(f"shard {shard}: shards are numbered 0 to {SHARDS_MAX - 1}")
         if period_ns < SECOND_NS or period_ns % SECOND_NS:
             raise UsageError(f"period_ns {period_ns}: a period is a whole number of seconds")
-        lock = _prepare(disk, directory, shard, now_ns)
+        lock = prepare(disk, directory, shard, now_ns)
         path = ledger_directory(directory, shard)
         try:
             segments = recover(disk, path, list_segments(disk, path))
@@ -265,8 +247,8 @@ class Ledger:
                 try:
                     self._commit_batch(self._next_batch(upto))
                 except OSError as error:
-                    if error.errno not in _FULL:
-                        self._abandon()
+                    if error.errno not in DISK_FULL:
+                        self._close_active()
                         if not failed_before:
                             failed_before = True
                             log.warning("writing %s failed (%s): trying a new segment", self.directory, error)
@@ -280,7 +262,7 @@ class Ledger:
             pending = self._pending[: upto - self._chain.last_block]
         first = pending[0]
         size_bytes = frame_size_bytes(len(first.payload), len(first.summary))
-        if self._active is None or self._belongs_elsewhere(first, size_bytes):
+        if self._active is None or not self._active.is_trusted or self._belongs_elsewhere(first, size_bytes):
             self._begin_segment(first)
         batch = [first]
         for block in pending[1:]:
@@ -298,34 +280,12 @@ class Ledger:
         return began and segment.end_offset + size_bytes > self._segment_bytes_max
 
     def _commit_batch(self, batch: list[Block]) -> None:
-        file, segment = self._active, self._chain.segments[-1]
-        assert file is not None
-        salt, durable, offset = segment.header().salt, self._chain.last_block, segment.end_offset
-        data = b"".join(part for block in batch for part in encode_frame(block, durable, salt))
-        self._allocate(file, offset + len(data))
-        write_all(file, offset, data)
-        try:
-            file.sync()
-        except OSError:
-            self._abandon()
-            raise
-        for block in batch:
-            segment.note(block.number, frame_size_bytes(len(block.payload), len(block.summary)))
+        assert self._active is not None
+        size_bytes = self._active.commit(batch, self._chain.last_block)
         with self._pending_lock:
             del self._pending[: len(batch)]
-            self._pending_bytes -= len(data)
+            self._pending_bytes -= size_bytes
         self._chain.last_block = batch[-1].number
-
-    def _allocate(self, file: File, need: int) -> None:
-        if need <= self._allocated:
-            return
-        try:
-            file.allocate(self._allocated, need - self._allocated + self._allocate_bytes)
-        except OSError as error:
-            if error.errno not in (*_FULL, errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-            return  # the block itself may still fit
-        self._allocated = need + self._allocate_bytes
 
     def _begin_segment(self, first: Block) -> None:
         """Create the next segment file: durable, name and header, before any block goes into it."""
@@ -344,17 +304,11 @@ class Ledger:
             salt=self._new_salt(),
         )
         segment = Segment(self._disk, self.directory, SegmentName(first.number, self._sequence, start_ns))
-        file = self._disk.create(segment.path)
         try:
-            write_all(file, 0, encode_segment_header(header))
-            file.sync()
-            self._disk.sync_directory(self.directory)
+            self._active = ActiveSegment(self._disk, self.directory, segment, header, self._allocate_bytes)
         except OSError:
-            file.close()
             self._remove_if_possible(segment.path)
             raise
-        segment.adopt(file, header)
-        self._active, self._allocated = file, SEGMENT_HEADER_BYTES
         superseded = [old for old in self._chain.segments if old.name.first_block >= first.number]
         self._chain.replace([*self._chain.segments, segment])
         for old in superseded:
@@ -370,23 +324,10 @@ class Ledger:
                 "could not remove %s (%s): it holds no block in use and may be removed by hand", path, error
             )
 
-    def _abandon(self) -> None:
-        """Never write to the active segment again: after a failed sync the kernel may have dropped its dirty
-        pages and marked them clean, and a second sync would report success for bytes that are nowhere.
-        """
-        self._close_active()
-
     def _close_active(self) -> None:
-        """Leave the active segment. What was preallocated is given back; that is for space only, so it may
-        fail.
-        """
-        file, self._active = self._active, None
-        if file is None:
-            return
-        try:
-            file.truncate(self._chain.segments[-1].end_offset)
-        except OSError as error:
-            log.warning("could not give back unused space in %s: %s", self._chain.segments[-1].path, error)
+        active, self._active = self._active, None
+        if active is not None:
+            active.close()
 
     # -- reading
 
@@ -476,66 +417,3 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def scan_chain(
-    chain: Chain, first: int | None, last: int | None, reverse: bool, headers_only: bool
-) -> Iterator[Any]:
-    first = chain.first_block if first is None else first
-    last = chain.last_block if last is None else last
-    check_range(first, last)
-    return chain.scan(first, last, reverse, headers_only)
-
-
-def _prepare(disk: Disk, directory: str, shard: int, now_ns: Callable[[], int]) -> Lock:
-    """The directories, the format file and the writer's lock."""
-    path = shard_directory(directory, shard)
-    try:
-        disk.makedirs(ledger_directory(directory, shard))
-        lock = disk.lock(f"{path}/lock")
-    except Locked as error:
-        raise UsageError(
-            f"{path} is being written by process {error.holder}: stop it first, or read with LedgerReader, "
-            "which needs no lock"
-        ) from error
-    except OSError as error:
-        raise refused("opening", path, error) from error
-    try:
-        _check_format(disk, directory, shard, now_ns)
-    except BaseException:
-        lock.release()
-        raise
-    return lock
-
-
-def _check_format(disk: Disk, directory: str, shard: int, now_ns: Callable[[], int]) -> None:
-    path, temporary = f"{directory}/format.json", f"{directory}/format.json.shard-{shard}.tmp"
-    try:
-        if disk.exists(path):
-            _refuse_foreign_format(path, disk.open(path).read(0, 4096))
-            return
-        if disk.exists(temporary):
-            disk.remove(temporary)
-        file = disk.create(temporary)
-        write_all(file, 0, msgspec.json.encode({"format": FORMAT_VERSION, "created_ns": now_ns()}) + b"\n")
-        file.sync()
-        file.close()
-        disk.rename(temporary, path)
-        disk.sync_directory(directory)
-    except OSError as error:
-        raise refused("preparing", path, error) from error
-
-
-def _refuse_foreign_format(path: str, data: bytes) -> None:
-    def refuse(found: str) -> NoReturn:
-        raise UsageError(
-            f"{path} says {found}, and this FLO reads format {FORMAT_VERSION}: use the FLO that wrote it, "
-            "or another data directory"
-        )
-
-    try:
-        stored = msgspec.json.decode(data, type=dict[str, int])
-    except msgspec.DecodeError:
-        refuse(repr(data[:100]))
-    if stored.get("format") != FORMAT_VERSION:
-        refuse(f"format {stored.get('format')}")

@@ -7,9 +7,9 @@ from typing import Literal, overload
 
 from flo.core.errors import CorruptLedger, UsageError
 from flo.ports.disk import Disk
-from flo.stores.ledger.chain import Chain, Period, list_segments
+from flo.stores.ledger.chain import Chain, Period, list_segments, scan_chain
+from flo.stores.ledger.directory import ledger_directory
 from flo.stores.ledger.frames import Block, BlockHeader
-from flo.stores.ledger.ledger import ledger_directory, scan_chain
 from flo.stores.ledger.recovery import file_size, find_end, never_begun
 from flo.stores.ledger.segment import Segment
 

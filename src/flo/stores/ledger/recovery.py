@@ -27,7 +27,7 @@ from flo.stores.ledger.frames import (
     decode_block,
     decode_frame,
 )
-from flo.stores.ledger.segment import Cursor, Segment, corrupt, refused
+from flo.stores.ledger.segment import Cursor, Segment, corrupt, refused, write_all
 
 log = logging.getLogger("flo.ledger")
 
@@ -203,10 +203,3 @@ def _write_again(file: File, segment: Segment, first: int) -> None:
         data = file.read(offset, min(SEARCH_BYTES, segment.end_offset - offset))
         write_all(file, offset, data)
         offset += len(data)
-
-
-def write_all(file: File, offset: int, data: bytes) -> None:
-    """Write to the last byte, however short the disk's single writes are."""
-    written = file.write(offset, data)
-    while written < len(data):
-        written += file.write(offset + written, memoryview(data)[written:])

@@ -35,10 +35,13 @@ READ_AHEAD_BYTES: Final = 256 << 10  # small blocks are read many at a time
 HEADER_READ_AHEAD_BYTES: Final = 4 << 10  # payloads are skipped: read little more than the next header
 
 
+DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
 def refused(action: str, path: str, error: OSError) -> StorageUnavailable:
     """The disk's refusal as FLO's own error."""
     name = errno.errorcode.get(error.errno or 0, "unknown")
-    way_out = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the disk"
+    way_out = "free some space" if error.errno in DISK_FULL else "check the disk"
     return StorageUnavailable(
         f"{action} {path} failed: {error.strerror or error} ({name}); what was committed is kept. "
         f"{way_out}, then try again"
@@ -50,6 +53,13 @@ def corrupt(path: str, offset: int, block: int, what: str) -> CorruptLedger:
         f"{path} at byte {offset}, block {block}: {what}. Restore the file from a backup, or stop FLO and "
         "run flo.stores.ledger.salvage, which keeps every whole block and reports the lost ones"
     )
+
+
+def write_all(file: File, offset: int, data: bytes) -> None:
+    """Write to the last byte, however short the disk's single writes are."""
+    written = file.write(offset, data)
+    while written < len(data):
+        written += file.write(offset + written, memoryview(data)[written:])
 
 
 class Cursor:
