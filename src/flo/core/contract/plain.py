@@ -89,29 +89,45 @@ def _depth_exceeds(value: Any) -> bool:
 
 
 def fitter(shape: Shape) -> Fitter | None:
-    """A function that turns a plain value of this shape into what the shape promises, or None where it
-    already is: doubles become floats, whole floats of integers become ints. Containers are changed in place.
-    It raises
+    """A function that turns a plain value of this shape into what the shape promises, or None where it already
+    is: doubles become floats, whole floats of integers become ints. Containers are changed in place. It raises
     NotJson(`number`) for an integer no double holds where a double is promised."""
-    match shape:
-        case Scalar("double"):
-            return _to_double
-        case Scalar("int"):
-            return _to_int
-        case Nullable(inner):
-            fit = fitter(inner)
-            return fit and _nullable(fit)
-        case ListShape(item):
-            fit = fitter(item)
-            return fit and _each_item(fit)
-        case MapShape(inner):
-            fit = fitter(inner)
-            return fit and _each_value(fit)
-        case ObjectShape(fields):
-            fits = [(name, fit) for name, field in fields.items() if (fit := fitter(field.shape)) is not None]
-            return _each_field(fits) if fits else None
-        case _:
-            return None
+    return _Fitters().of(shape)
+
+
+class _Fitters:
+    """One fitter a shape: a schema's definitions may share shapes so that the tree of them is exponential."""
+
+    def __init__(self) -> None:
+        self.done: dict[int, Fitter | None] = {}
+
+    def of(self, shape: Shape) -> Fitter | None:
+        if id(shape) not in self.done:
+            self.done[id(shape)] = self.build(shape)
+        return self.done[id(shape)]
+
+    def build(self, shape: Shape) -> Fitter | None:
+        match shape:
+            case Scalar("double"):
+                return _to_double
+            case Scalar("int"):
+                return _to_int
+            case Nullable(inner):
+                fit = self.of(inner)
+                return fit and _nullable(fit)
+            case ListShape(item):
+                fit = self.of(item)
+                return fit and _each_item(fit)
+            case MapShape(inner):
+                fit = self.of(inner)
+                return fit and _each_value(fit)
+            case ObjectShape(fields):
+                fits = [
+                    (name, fit) for name, field in fields.items() if (fit := self.of(field.shape)) is not None
+                ]
+                return _each_field(fits) if fits else None
+            case _:
+                return None
 
 
 def _to_double(value: Any) -> Any:
