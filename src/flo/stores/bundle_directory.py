@@ -99,15 +99,15 @@ def _read(root: Path, relative: str) -> bytes:
         real = (root / relative).resolve(strict=True)
         if not real.is_relative_to(root):
             raise _Unreadable("the file is a link out of the bundle", "copy it into the bundle")
-        # O_NONBLOCK: opening a named pipe nobody writes to would wait for ever.
+        if not stat.S_ISREG(real.stat().st_mode):
+            raise _Unreadable("it is not a regular file", "replace it with one")
+        # O_NONBLOCK: were it swapped for a named pipe just now, opening it could wait for ever.
         descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with open(descriptor, "rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "links that lead in a circle"
         raise _Unreadable(f"cannot be read: {reason}", "mind its permissions and links") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _Unreadable("it is not a regular file", "replace it with one")
-        content = file.read(FILE_BYTES_MAX + 1)
     if len(content) > FILE_BYTES_MAX:
         raise _Unreadable(f"the file has more than {FILE_BYTES_MAX >> 10} KiB", "make it smaller")
     return content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,6 +87,13 @@ def _kind_of(node: Node) -> ScalarNode | None:
     return kind if isinstance(kind, ScalarNode) else None
 
 
+def _report_no_kind(node: Node, what: str, kinds: Iterable[str], report: Report) -> None:
+    if isinstance(node, MapNode):
+        report.add(node.place, f"{what}: key `kind` is missing", nearest("", kinds))
+    else:
+        read_section(node, SOURCE_KEYS, what, report)
+
+
 def _seconds(value_ns: int) -> float:
     return value_ns / NS_PER_S
 
@@ -101,15 +108,17 @@ def _engine(key: ScalarNode, node: Node, names: Names, report: Report) -> Engine
             hint = nearest(kind_node.text, names.engine_kinds)
             report.add(kind_node.place, f"{what}: no kind of engine is called `{kind_node.text[:60]}`", hint)
     names.engines[key.text] = kind
-    if kind is None and kind_node is not None:  # which other keys there may be is not known
-        return EngineDefinition(key.text, kind_node.text, key.place)
-    own = kind.settings if kind else {}
+    if kind is None:  # which other keys there may be is not known
+        if kind_node is None:
+            _report_no_kind(node, what, names.engine_kinds, report)
+        return EngineDefinition(key.text, "", key.place)
+    own = kind.settings
     section = read_section(node, {**ENGINE_KEYS, **own}, what, report)
     if not section.refused & {"backoff", "backoff_max"} and section["backoff"] > section["backoff_max"]:
         report.add(section.place_of("backoff"), f"{what}: `backoff` is longer than `backoff_max`")
     return EngineDefinition(
         name=key.text,
-        kind=kind.name if kind else "",
+        kind=kind.name,
         place=key.place,
         settings={name: section[name] for name in own if name not in ENGINE_KEYS},
         rate_per_s=section["rate"],
@@ -127,7 +136,7 @@ def _source(
     what = f"source `{key.text[:60]}`"
     kind = _kind_of(node)
     if kind is None:
-        read_section(node, SOURCE_KEYS, what, report)
+        _report_no_kind(node, what, kinds, report)
         return {}
     if kind.text not in kinds:
         known = (
@@ -166,10 +175,10 @@ def _dependency(key: ScalarNode, node: Node, report: Report) -> DependencyDefini
 
 
 def _check_placeholders(url: str, what: str, place: Place, report: Report) -> None:
-    for name in re.findall(r"\{([^}]*)\}?", url):
-        if name != "key":
+    for brace in re.findall(r"\{[^}]*\}?|\}", url):
+        if brace != "{key}":
             report.add(
-                place, f"{what}: `{{{name[:40]}}}` in `url` is nothing that is filled in", "only {key} is"
+                place, f"{what}: `{brace[:40]}` in `url` is nothing that is filled in", "only {key} is"
             )
     if "{" in urlsplit(url).netloc:
         report.add(

@@ -196,7 +196,7 @@ def _state(key: ScalarNode, node: Node, loop: str, report: Report) -> StateDefin
         report.add(key.place, f"{what}: the name {why}", "use letters, digits and _, starting with a letter")
     section = read_section(node, STATE_KEYS, what, report)
     kinds = [name for name in STATE_KINDS if section.wrote(name)]
-    if len(kinds) != 1 and isinstance(node, MapNode):
+    if len(kinds) != 1 and isinstance(node, MapNode) and not section.misspelt.intersection(STATE_KINDS):
         place = section.keys[kinds[1]] if kinds else node.place
         found = "it has " + " and ".join(f"`{kind}`" for kind in kinds) if kinds else "it has none"
         report.add(

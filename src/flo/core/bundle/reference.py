@@ -46,12 +46,11 @@ How values are written:
 | rate | `20/s`, `500/m`, `10/h` |
 | size | `512B`, `10kB` (1,000), `10KiB` (1,024), `64MiB` |
 | name | a letter, then letters, digits, `_`, `-`; at most 64 |
-| secret | `${env:NAME}` or `${file:PATH}`, never the secret itself; also inside an engine's URLs |
-| expression | CEL; quote what YAML reads otherwise: `'!data.test'`, `'data.kind == "a: b"'` |
+| secret | `${env:NAME}` or `${file:PATH}`, never the secret itself |
+| expression | CEL; quote it where YAML needs that: `'!data.test'`, `'data.kind == "a: b"'` |
 
 YAML is read as its plain core of version 1.2: `on`, `off`, `yes` and `no` are texts. There are no tags and no
-merge keys; one document a file, at most 256 KiB, 32 levels and 20,000 values, aliases counted as often as they
-expand.
+merge keys; one document a file, at most 256 KiB, 32 levels and 20,000 values, aliases counted as they expand.
 """
 
 

@@ -33,15 +33,21 @@ def _file_order(problem: Problem) -> tuple[bool, str, int, int]:
     return (problem.file != "flo.yaml", problem.file, problem.line, problem.column)
 
 
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` is nearest to, if any is near."""
+    by_lower = {candidate.lower(): candidate for candidate in sorted(known)}
+    close = difflib.get_close_matches(name[:64].lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """A hint naming the nearest of the known names, or all of them where none is near and they are few."""
     names = sorted(known)
     if not names:
         return None
-    by_lower = {candidate.lower(): candidate for candidate in names}
-    close = difflib.get_close_matches(name[:64].lower(), by_lower, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean `{by_lower[close[0]]}`?"
+    near = meant(name, names)
+    if near is not None:
+        return f"did you mean `{near}`?"
     if len(names) <= 25:
         return "known here: " + ", ".join(names)
     return None

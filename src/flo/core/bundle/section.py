@@ -8,7 +8,7 @@ from typing import Any
 
 from flo.core.bundle.document import ListNode, MapNode, Node, ScalarNode
 from flo.core.bundle.places import text_place
-from flo.core.bundle.report import Report, nearest
+from flo.core.bundle.report import Report, meant, nearest
 from flo.core.bundle.settings import Setting, parse_value, shown
 from flo.core.loop.definition import ExpressionText, Place, TemplateText, Turn
 
@@ -29,6 +29,7 @@ class Section:
     nodes: dict[str, Node] = field(default_factory=dict)
     keys: dict[str, Place] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    misspelt: set[str] = field(default_factory=set)
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -60,13 +61,14 @@ def read_section(
     for key, value_node in node.entries:
         setting = table.get(key.text)
         if setting is None:
+            section.misspelt.add(meant(key.text, table) or "")
             _report_unknown(key, table, what, report, unbuilt or {})
             continue
         section.keys[key.text] = key.place
         section.nodes[key.text] = value_node
         _read_value(section, key.text, setting, value_node, report)
     for name, setting in table.items():
-        if setting.required and name not in section.nodes:
+        if setting.required and name not in section.nodes and name not in section.misspelt:
             report.add(node.place, f"{what}: key `{name}` is missing", setting.help or None)
             section.refused.add(name)
     return section
