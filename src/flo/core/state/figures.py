@@ -1,0 +1,138 @@
+"""The raw figures of a window of entries at any moment of event time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flo.core.state.entries import Cell, Entries, after, decayed_mean, rank
+from flo.core.state.exact import scaled
+from flo.core.state.layout import MISSING, NEVER, Figure, Window
+from flo.core.state.panes import Panes
+from flo.core.state.sketches import distinct_count, quantile
+
+
+def figures_at(window: Window, cell: Cell, offset: int, t: int, own: Sequence[Any] = ()) -> list[Any]:
+    """The figures of the window `(t - over, t]` over all that was received, in the window's order.
+
+    What nothing in the window was measured of (its column is new) reads as the signal's own value alone; without a
+    signal (`own` empty) as MISSING, and counts and sums as 0.
+    """
+    held = cell[offset + window.slot]
+    told = held.figures(t) if isinstance(held, Panes) else _of_entries(window, cell, offset, t)
+    if own and cell[offset + 1] is not None:
+        _stand_in(window, told, own)
+    return told
+
+
+def _of_entries(window: Window, cell: Cell, offset: int, t: int) -> list[Any]:
+    assert window.over_ns is not None
+    entries, stride = cell[offset + window.slot], window.stride
+    first, end = after(entries, stride, t - window.over_ns), after(entries, stride, t)
+    has_gaps = cell[offset + 1] is not None
+    told = []
+    for figure in window.figures:
+        if figure.column is None:
+            told.append((end - first) // stride)
+        elif figure.role in ("true", "sum", "square"):
+            told.append(_running(window, figure, cell, offset, first, end))
+        elif figure.role == "measured":
+            gaps = entries[first + figure.column.index : end : stride].count(MISSING) if has_gaps else 0
+            told.append((end - first) // stride - gaps)
+        else:
+            told.append(_of_values(figure, entries[first:end], stride, t))
+    return told
+
+
+def _running(window: Window, figure: Figure, cell: Cell, offset: int, first: int, end: int) -> Any:
+    """The running figure, which covers the newest window, moved to the entries from `first` to `end`."""
+    assert figure.column is not None and figure.slot is not None
+    entries, stride, column = cell[offset + window.slot], window.stride, figure.column.index
+    start = cell[offset + window.slot + 1]
+    if len(entries) - end + abs(start - first) > end - first:
+        return part(figure, entries[first + column : end : stride])
+    older = part(figure, entries[min(start, first) + column : max(start, first) : stride])
+    newer = part(figure, entries[end + column :: stride])
+    return cell[offset + figure.slot] + (older if first < start else -older) - newer
+
+
+def _of_values(figure: Figure, entries: Entries, stride: int, t: int) -> Any:
+    """A figure computed from all the entries of a window; MISSING where they hold none."""
+    assert figure.column is not None
+    column = figure.column.index
+    values = entries[column::stride]
+    if MISSING in values:
+        pairs = [(time, v) for time, v in zip(entries[::stride], values, strict=True) if v is not MISSING]
+        entries, values = [time for time, _ in pairs], [v for _, v in pairs]
+        stride = 1
+    if figure.role == "distinct":
+        return len(set(values))
+    if not values:
+        return MISSING
+    match figure.role:
+        case "min":
+            return min(values)
+        case "max":
+            return max(values)
+        case "last":
+            return values[-1]
+        case "previous":
+            return values[-2] if len(values) > 1 else values[-1]
+        case "quantile":
+            return sorted(values)[rank(float(figure.parameter or 0), len(values))]
+    return decayed_mean(entries[::stride], values, t, int(figure.parameter or 1))
+
+
+def _stand_in(window: Window, told: list[Any], own: Sequence[Any]) -> None:
+    """Put the signal's own value where a column measured nothing."""
+    empty = {f.column for f, v in zip(window.figures, told, strict=True) if f.role == "measured" and v == 0}
+    for at, figure in enumerate(window.figures):
+        if figure.column is None:
+            continue
+        x = own[figure.column.index - 1]
+        if figure.role == "measured":
+            told[at] = told[at] or 1
+        elif figure.role in ("true", "sum", "square"):
+            told[at] = part(figure, (x,)) if figure.column in empty else told[at]
+        elif told[at] is MISSING:
+            told[at] = x
+
+
+def ever_figures(window: Window, cell: Cell, offset: int) -> list[Any]:
+    """The figures of what counts since ever."""
+    told: list[Any] = []
+    for figure in window.figures:
+        if figure.role == "previous":
+            last = next(f for f in window.figures if f.role == "last" and f.column == figure.column)
+            told.append(_ever(figure, cell, offset + (last.slot or 0)))
+        else:
+            told.append(_ever(figure, cell, offset + (figure.slot or 0)))
+    return told
+
+
+def _ever(figure: Figure, cell: Cell, at: int) -> Any:
+    held = cell[at]
+    match figure.role:
+        case "min" | "max":
+            return MISSING if held in (float("inf"), float("-inf")) else held
+        case "last":
+            return MISSING if held == NEVER else cell[at + 1]
+        case "previous":
+            return MISSING if held == NEVER else cell[at + 3]
+        case "ewma":
+            return cell[at + 1] / cell[at + 2] if held != NEVER else MISSING
+        case "quantile":
+            return MISSING if held == [] else quantile(held, float(figure.parameter or 0))
+        case "distinct":
+            return distinct_count(held)
+    return held
+
+
+def part(figure: Figure, values: Sequence[Any]) -> Any:
+    """What these values contribute to a running figure; MISSING contributes nothing."""
+    if figure.role == "true":
+        return sum(v for v in values if v is not MISSING)
+    column = figure.column
+    assert column is not None
+    units = [scaled(v) if column.is_scaled else v for v in values if v is not MISSING]
+    return sum(units) if figure.role == "sum" else sum(unit * unit for unit in units)

@@ -1,0 +1,233 @@
+"""The general code of windows: signals that come late, keys whose windows went over to panes, reads without a signal.
+
+Emitted code handles a signal that is the newest of its key; all else comes here. A late signal lands where its time
+says and is answered with the window at its own time: from the running figures, less what is newer, plus what was still
+inside then, so that it costs what it is late by and not what the window holds.
+
+After a change of the bundle, entries may lack the value of a new column (MISSING): figures pass over them, and the key
+stays here until they have left.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+from typing import Any
+
+from flo.core.state.entries import Cell, after, forget, highest, lowest, remove, trim
+from flo.core.state.figures import figures_at, part
+from flo.core.state.layout import ENTRIES_MAX, MISSING, NEVER, SLOW, Figure, Window
+from flo.core.state.panes import Panes
+
+
+def step(windows: tuple[Window, ...], cell: Cell, offset: int, t: int, *values: Any) -> tuple[Any, ...]:
+    """Update every window with a signal at `t` and its values, column by column.
+
+    Gives whether it was too late for some window, then each window's raw figures at `t`; at the newest time for a
+    window it was too late for.
+    """
+    newest = newest_of(cell, offset)
+    late = False
+    figures: list[Any] = []
+    first = 0
+    for window in windows:
+        assert window.over_ns is not None
+        own = values[first : first + len(window.columns)]
+        first += len(window.columns)
+        held = cell[offset + window.slot]
+        too_late = t <= newest - window.over_ns
+        if isinstance(held, Panes):
+            if not too_late:
+                held.add(t, own)
+        elif t >= newest:
+            _append(window, cell, offset, t, own)
+        elif not too_late:
+            _insert(window, cell, offset, t, own)
+        late |= too_late
+        figures += figures_at(window, cell, offset, newest if too_late else t, own)
+    if cell[offset + 1] is not None:
+        _settle(windows, cell, offset, max(t, newest))
+    elif t > newest:
+        cell[offset] = t
+    return late, *figures
+
+
+def newest_of(cell: Cell, offset: int) -> int:
+    """The newest event time of a key, NEVER where it has seen none."""
+    newest: int = cell[offset] if cell[offset + 1] is None else cell[offset + 1][0]
+    return newest
+
+
+def make_slow(cell: Cell, offset: int, until: int) -> None:
+    """Send the key's signals to this module, at least until its newest event time is past `until`."""
+    slow = cell[offset + 1] or [cell[offset], NEVER]
+    cell[offset : offset + 2] = SLOW, [slow[0], max(slow[1], until)]
+
+
+def overflow(windows: tuple[Window, ...], cell: Cell, offset: int, slot: int) -> None:
+    """The window whose slots begin at `slot` holds more than ENTRIES_MAX entries: make panes of it."""
+    window = next(window for window in windows if window.slot == slot)
+    entries, stride = cell[offset + slot], window.stride
+    panes = Panes(window)
+    for index in range(0, len(entries), stride):
+        panes.add(entries[index], entries[index + 1 : index + stride])
+    cell[offset + slot : offset + window.end] = [panes, *[None] * (window.end - slot - 1)]
+    make_slow(cell, offset, NEVER)
+
+
+def trim_window(windows: tuple[Window, ...], cell: Cell, offset: int, slot: int, t: int) -> int:
+    """Drop what no late signal can need any more; the new start of the window."""
+    window = next(window for window in windows if window.slot == slot)
+    assert window.over_ns is not None
+    return trim(cell, offset + slot, window.stride, t - 2 * window.over_ns, _peaks(window, offset))
+
+
+def blank(window: Window) -> list[Any]:
+    """The slots of a window no signal has met."""
+    slots: list[Any] = [] if window.over_ns is None else [[], 0]
+    for figure in window.figures:
+        if figure.slot is None or figure.slot < window.slot + len(slots):
+            continue
+        slots += _blank_figure(figure, window.over_ns is None)
+    return slots
+
+
+def _blank_figure(figure: Figure, is_ever: bool) -> list[Any]:
+    match figure.role:
+        case "min" | "max":
+            extreme = float("inf") if figure.role == "min" else float("-inf")
+            return [extreme] if is_ever else [extreme, None]
+        case "last":
+            return [NEVER, None, NEVER, None]
+        case "ewma":
+            return [NEVER, 0.0, 0.0]
+        case "quantile":
+            return [[]]
+        case "distinct":
+            return [set()] if is_ever else [None]
+    return [0]
+
+
+def refill(window: Window, cell: Cell, offset: int, newest: int) -> None:
+    """Set the start and the running figures from the entries alone; what is kept lazily starts anew."""
+    assert window.over_ns is not None
+    base = offset + window.slot
+    entries, stride = cell[base], window.stride
+    cell[base : offset + window.end] = blank(window)
+    cell[base] = entries
+    cell[base + 1] = start = after(entries, stride, newest - window.over_ns)
+    for figure in window.figures:
+        if figure.slot is None or figure.column is None:
+            continue
+        values = [v for v in entries[start + figure.column.index :: stride] if v is not MISSING]
+        if figure.role in ("true", "sum", "square"):
+            cell[offset + figure.slot] = part(figure, values)
+        elif figure.role in ("min", "max") and values:
+            cell[offset + figure.slot] = min(values) if figure.role == "min" else max(values)
+        elif figure.role == "quantile":
+            cell[offset + figure.slot] = sorted(values)
+
+
+def _append(window: Window, cell: Cell, offset: int, t: int, own: Sequence[Any]) -> None:
+    """What emitted code does for a signal in order, for keys it does not serve."""
+    assert window.over_ns is not None
+    base, stride = offset + window.slot, window.stride
+    entries = cell[base]
+    entries += (t, *own)
+    _enter(window, cell, offset, own, is_newest=True)
+    start = cell[base + 1]
+    end = after(entries, stride, t - window.over_ns)
+    cell[base + 1] = end
+    for index in range(start, end, stride):
+        _leave(window, cell, offset, entries[index + 1 : index + stride])
+    if end > start:
+        for figure in window.figures:
+            if figure.role in ("min", "max") and figure.slot is not None and figure.column is not None:
+                gone = entries[start + figure.column.index : end : stride]
+                if cell[offset + figure.slot] in gone:
+                    extreme = lowest if figure.role == "min" else highest
+                    extreme(cell, base, offset + figure.slot, stride, figure.column.index)
+    if entries[0] <= t - 3 * window.over_ns:
+        trim(cell, base, stride, t - 2 * window.over_ns, _peaks(window, offset))
+    _bound(window, cell, offset)
+
+
+def _insert(window: Window, cell: Cell, offset: int, t: int, own: Sequence[Any]) -> None:
+    """A late signal's entry, behind those of its own time."""
+    entries = cell[offset + window.slot]
+    at = after(entries, window.stride, t)
+    entries[at:at] = (t, *own)
+    _enter(window, cell, offset, own, is_newest=False)
+    for slot in _peaks(window, offset):
+        cell[slot] = None
+    _bound(window, cell, offset)
+
+
+def _bound(window: Window, cell: Cell, offset: int) -> None:
+    base = offset + window.slot
+    if len(cell[base]) - cell[base + 1] > ENTRIES_MAX * window.stride:
+        overflow((window,), cell, offset, window.slot)
+
+
+def _peaks(window: Window, offset: int) -> list[int]:
+    return [offset + f.slot + 1 for f in window.figures if f.role in ("min", "max") and f.slot is not None]
+
+
+def _enter(window: Window, cell: Cell, offset: int, own: Sequence[Any], *, is_newest: bool) -> None:
+    seen: set[int] = set()
+    for figure in window.figures:
+        if figure.slot is None or figure.column is None or figure.slot in seen:
+            continue
+        seen.add(figure.slot)
+        at, x = offset + figure.slot, own[figure.column.index - 1]
+        match figure.role:
+            case "true" | "sum" | "square":
+                cell[at] += part(figure, (x,))
+            case "min":
+                cell[at] = x if cell[at] is None or x < cell[at] else cell[at]
+            case "max":
+                cell[at] = x if cell[at] is None or x > cell[at] else cell[at]
+            case "quantile":
+                insort(cell[at], x)
+            case "distinct" if cell[at] is not None:
+                cell[at][x] = cell[at].get(x, 0) + 1
+
+
+def _leave(window: Window, cell: Cell, offset: int, old: Sequence[Any]) -> None:
+    seen: set[int] = set()
+    for figure in window.figures:
+        if figure.slot is None or figure.column is None or figure.slot in seen:
+            continue
+        seen.add(figure.slot)
+        at, x = offset + figure.slot, old[figure.column.index - 1]
+        if x is MISSING:
+            continue
+        match figure.role:
+            case "true" | "sum" | "square":
+                cell[at] -= part(figure, (x,))
+            case "quantile":
+                remove(cell[at], x)
+            case "distinct" if cell[at] is not None:
+                forget(cell[at], x)
+
+
+def _settle(windows: tuple[Window, ...], cell: Cell, offset: int, newest: int) -> None:
+    """Note the newest time; give the key back to the emitted code once no window of it needs this module.
+
+    A window of panes that were all left behind begins a list of entries again.
+    """
+    slow = cell[offset + 1]
+    slow[0] = newest
+    if newest <= slow[1]:
+        return
+    for window in windows:
+        assert window.over_ns is not None
+        held = cell[offset + window.slot]
+        if isinstance(held, Panes):
+            return
+    for window in windows:
+        assert window.over_ns is not None
+        entries = cell[offset + window.slot]
+        del entries[: after(entries, window.stride, newest - 2 * window.over_ns)]
+        refill(window, cell, offset, newest)
+    cell[offset : offset + 2] = newest, None
