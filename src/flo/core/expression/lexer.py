@@ -87,7 +87,7 @@ def tokens_of(text: str) -> list[Token]:
 
 
 def next_token(text: str, offset: int) -> Token:
-    """The token at or after an offset; at the end of the text an `end` token. Raises ExpressionSyntaxError."""
+    """The token at or after an offset, at last an `end` token. Raises ExpressionSyntaxError."""
     while offset < len(text):
         found = _TOKEN.match(text, offset)
         if found is None:

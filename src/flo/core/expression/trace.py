@@ -53,7 +53,7 @@ def trace(checked: Checked, bindings: Mapping[str, Any]) -> Traced:
 
 
 class Tracer:
-    """An expression prepared for tracing. Every part is evaluated, also those that `&&` or `||` would skip."""
+    """An expression prepared for tracing. Every part is evaluated, also what `&&` or `||` would skip."""
 
     def __init__(self, checked: Checked) -> None:
         self.environment = recorded(checked.environment)
@@ -101,8 +101,8 @@ class _Part:
         except EvaluationError as error:
             return Traced(self.text, None, error, children)
         except KeyError as missing:
-            error = EvaluationError("no_such_name", f"the record has no binding for {missing.args[0]}")
-            return Traced(self.text, None, error, children)
+            unbound = EvaluationError("no_such_name", f"the record has no binding for {missing.args[0][2:]}")
+            return Traced(self.text, None, unbound, children)
 
 
 def recorded(environment: Environment) -> Environment:
@@ -134,17 +134,22 @@ def _bound(value: Any, kind: Type) -> Any:
 
 def _interesting(node: Node) -> list[Node]:
     """The parts of a node worth a line of their own. What is inside a macro has no single value."""
-    if isinstance(node, syntax.Comprehension):
-        return [node.target] if not isinstance(node.target, syntax.Literal) else []
-    if isinstance(node, syntax.Bind):
-        return [node.value]
     if isinstance(node, syntax.Has) or _is_path(node):
         return []
-    return [
-        each
-        for each in syntax.children(node)
-        if not isinstance(each, syntax.Literal) and not _is_namespace(each)
-    ]
+    if isinstance(node, syntax.Comprehension):
+        inside = [node.target]
+    elif isinstance(node, syntax.Bind):
+        inside = [node.value]
+    else:
+        inside = list(syntax.children(node))
+    return [each for each in inside if _varies(each)]
+
+
+def _varies(node: Node) -> bool:
+    """Whether a node reads anything; what does not is in the text already."""
+    if isinstance(node, syntax.Name):
+        return node.name not in ("math", "strings")
+    return any(_varies(each) for each in syntax.children(node))
 
 
 def _is_path(node: Node) -> bool:
@@ -153,7 +158,3 @@ def _is_path(node: Node) -> bool:
     if isinstance(node, syntax.Index):
         return _is_path(node.operand) and isinstance(node.index, syntax.Literal)
     return isinstance(node, syntax.Name)
-
-
-def _is_namespace(node: Node) -> bool:
-    return isinstance(node, syntax.Name) and node.name in ("math", "strings")
