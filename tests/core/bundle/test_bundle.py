@@ -226,8 +226,8 @@ def test_any_mutation_of_the_example_gives_a_definition_or_problems(
 
 KEY_NAMES = (
     "loop on key where contract ttl hops fresh reads feeds needs state rules match mask id when then "
-    "priority mode do with target expect on_silent within signal count over q shared engines kind url pipelines loops"
-    " jobs on_call"
+    "priority mode do with target expect on_silent within signal count over q shared engines kind url "
+    "pipelines loops jobs on_call"
 )
 KEYS = st.sampled_from(KEY_NAMES.split())
 

@@ -108,6 +108,13 @@ def test_a_billion_laughs_is_refused_before_it_expands() -> None:
     assert "more than 20000 values" in problems[0]
 
 
+def test_a_long_text_under_many_aliases_is_refused_before_it_is_walked() -> None:
+    rules = "".join(f"  - {{id: r{n}, when: *e}}\n" for n in range(3000))
+    problems = read("e: &e " + "x" * 100_000 + "\nrules:\n" + rules)[1]
+    assert len(problems) == 1
+    assert "counting aliases as often as they expand" in problems[0]
+
+
 def test_an_alias_stands_for_its_anchor() -> None:
     assert value("a: &x {b: 1}\nc: *x\n") == {"a": {"b": 1}, "c": {"b": 1}}
 
