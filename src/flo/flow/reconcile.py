@@ -7,7 +7,7 @@ what is closed is in the ledger.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -53,7 +53,7 @@ class OpenIteration(msgspec.Struct):
     decision_id: str
     root: str
     commands: list[str]
-    status: str = "open"  # open | awaiting | parked
+    status: str = "open"  # open | awaiting
     worst: str = "closed"  # what it will end as, by the commands that ended so far
 
 
@@ -75,7 +75,10 @@ class Reconciler:
         self._action = action  # (loop, rule, n) -> the action under the bundle in force
         self.commands: dict[str, OpenCommand] = {}
         self.iterations: dict[tuple[str, str, int], OpenIteration] = {}
-        self.newest_closed: dict[tuple[str, str], int] = {}
+        self.newest_closed: dict[
+            tuple[str, str], int
+        ] = {}  # only for keys with an older iteration still open
+        self._open_seqs: dict[tuple[str, str], set[int]] = {}
         self.expected: dict[str, dict[str, OpenCommand]] = {}  # signal type -> command key -> who waits
         self._timers: list[tuple[int, str]] = []
 
@@ -85,7 +88,9 @@ class Reconciler:
         """A decision's command enters the outbox. `review` is done by being recorded: the record is the flag."""
         self._add(group, CommandIssued(command=command))
         if command.engine == BUILT_IN and command.verb == "review":
-            self._end(group, command.key, "succeeded", group.decided_ns, attempts=1, detail="flagged for review")
+            self._end(
+                group, command.key, "succeeded", group.decided_ns, attempts=1, detail="flagged for review"
+            )
 
     def observe(self, event: Envelope, t: int, group: Group) -> None:
         """A signal of a type some command waits for: the effect it promised, perhaps."""
@@ -100,7 +105,9 @@ class Reconciler:
             if self._fits(open_command, data):
                 command = open_command.command
                 detail = f"{event.type} {event.source}#{event.id}"
-                self._end(group, key, "stale" if command.stale else "succeeded", group.decided_ns, detail=detail)
+                self._end(
+                    group, key, "stale" if command.stale else "succeeded", group.decided_ns, detail=detail
+                )
 
     def _fits(self, waiting: OpenCommand, data: Any) -> bool:
         command = waiting.command
@@ -132,51 +139,65 @@ class Reconciler:
 
     # -- what the dispatcher reports ----------------------------------------------------------------------
 
-    def attempted(self, key: str, attempt: int, group: Group) -> None:
-        self._add(group, Attempted(command_key=key, attempt=attempt, at_ns=group.decided_ns))
-
-    def answered(self, key: str, attempts: int, reference: str | None, result: Any, group: Group) -> None:
-        """The engine took it; its end comes later."""
-        if key in self.commands:
-            self._add(
-                group,
-                Answered(
-                    command_key=key, at_ns=group.decided_ns, attempts=attempts, reference=reference, result=result
-                ),
-            )
-
-    def finished(
-        self, key: str, outcome: str, attempts: int, detail: str, reference: str | None, result: Any, group: Group
+    def learned(
+        self, events: Sequence[Attempted | Answered | CommandOutcome | DeadLetter], group: Group
     ) -> None:
+        """What the dispatcher has to say of commands. Of a command that is not open any more, nothing is news."""
+        for event in events:
+            waiting = self.commands.get(event.command_key or "")
+            if isinstance(event, DeadLetter):
+                if event.reason == "unknown-fate" and waiting is not None:
+                    self._park(waiting, event, group)
+                else:
+                    group.events.append(event)
+            elif waiting is None or waiting.state == "parked":
+                continue
+            elif isinstance(event, CommandOutcome):
+                self._finished(waiting, event, group)
+            else:
+                self._add(group, event)
+
+    def _finished(self, waiting: OpenCommand, event: CommandOutcome, group: Group) -> None:
         """The engine's word on the end. A success that promised an effect now waits for the effect."""
-        waiting = self.commands.get(key)
-        if waiting is None:
-            return
-        command = waiting.command
+        command, outcome = waiting.command, event.outcome
         if outcome == "succeeded" and command.expect_signal is not None:
-            self.answered(key, attempts, reference, result, group)
+            answered = Answered(
+                command_key=command.key,
+                at_ns=event.at_ns,
+                attempts=event.attempts,
+                reference=event.reference,
+                result=event.result,
+            )
+            self._add(group, answered)
             return
         if outcome == "succeeded" and command.stale:
             outcome = "stale"
-        if outcome == "failed" and not command.blocking:
-            outcome = "tolerated"
-        self._end(group, key, outcome, group.decided_ns, attempts, detail, reference, result)
+        self._end(
+            group,
+            command.key,
+            outcome,
+            event.at_ns,
+            event.attempts,
+            event.detail,
+            event.reference,
+            event.result,
+        )
 
-    def parked(self, key: str, reason: str, attempts: int, detail: str, group: Group) -> None:
-        """Nothing more can be done without a person: a dead letter, and the iteration says so."""
-        waiting = self.commands.get(key)
-        if waiting is None:
-            return
+    def _park(self, waiting: OpenCommand, event: DeadLetter, group: Group) -> None:
+        """Nobody can say whether it was done: a person decides, and nothing is sent again."""
+        self._add(group, event)
         command = waiting.command
-        self._dead_letter(group, command, reason, detail)
-        outcome = {"expired": "expired"}.get(reason, "failed")
-        if reason == "unknown-fate":
-            iteration = self.iterations.get((command.loop, command.loop_key, command.seq))
-            if iteration is not None:
-                iteration.status = "parked"
-        elif outcome == "failed" and not command.blocking:
-            outcome = "tolerated"
-        self._end(group, key, outcome, group.decided_ns, attempts, detail, parked=reason == "unknown-fate")
+        self._add(
+            group,
+            IterationClosed(
+                loop=command.loop,
+                key=command.loop_key,
+                seq=command.seq,
+                status="parked",
+                at_ns=event.at_ns,
+                detail=event.detail,
+            ),
+        )
 
     # -- time ---------------------------------------------------------------------------------------------
 
@@ -235,7 +256,14 @@ class Reconciler:
             if of_loop != loop or (key is not None and of_key != key):
                 continue
             group.events.append(
-                Killed(loop=loop, why="operator", detail=note, at_ns=group.decided_ns, key=of_key, root=iteration.root)
+                Killed(
+                    loop=loop,
+                    why="operator",
+                    detail=note,
+                    at_ns=group.decided_ns,
+                    key=of_key,
+                    root=iteration.root,
+                )
             )
             for command_key in list(iteration.commands):
                 if command_key in self.commands:
@@ -259,6 +287,8 @@ class Reconciler:
             self._apply_outcome(event)
         elif isinstance(event, IterationClosed):
             self._apply_closed(event)
+        elif isinstance(event, DeadLetter) and event.reason == "unknown-fate":
+            self._apply_parked(event)
 
     def _apply_issued(self, command: Command) -> None:
         waiting = OpenCommand(command)
@@ -267,8 +297,15 @@ class Reconciler:
         iteration = self.iterations.get(at)
         if iteration is None:
             iteration = self.iterations[at] = OpenIteration(
-                command.loop, command.loop_key, command.seq, command.issued_ns, command.decision_id, command.root, []
+                command.loop,
+                command.loop_key,
+                command.seq,
+                command.issued_ns,
+                command.decision_id,
+                command.root,
+                [],
             )
+            self._open_seqs.setdefault(at[:2], set()).add(command.seq)
         iteration.commands.append(command.key)
         if command.expect_signal is not None:
             self.expected.setdefault(command.expect_signal, {})[command.key] = waiting
@@ -292,20 +329,34 @@ class Reconciler:
         if waiting is None:
             return
         command = waiting.command
-        if command.expect_signal is not None:
-            waits = self.expected.get(command.expect_signal, {})
-            waits.pop(command.key, None)
-            if not waits:
-                self.expected.pop(command.expect_signal, None)
+        self._forget_expectation(command)
         iteration = self.iterations.get((command.loop, command.loop_key, command.seq))
         if iteration is not None and not event.fenced:
             end = _END_BY_OUTCOME[event.outcome]
             iteration.worst = max(iteration.worst, end, key=_SEVERITY.index)
 
+    def _apply_parked(self, event: DeadLetter) -> None:
+        waiting = self.commands.get(event.command_key or "")
+        if waiting is not None:
+            waiting.state, waiting.deadline_ns = "parked", None
+            self._forget_expectation(waiting.command)
+
+    def _forget_expectation(self, command: Command) -> None:
+        if command.expect_signal is not None:
+            waits = self.expected.get(command.expect_signal, {})
+            waits.pop(command.key, None)
+            if not waits:
+                self.expected.pop(command.expect_signal, None)
+
     def _apply_closed(self, event: IterationClosed) -> None:
-        iteration = self.iterations.pop((event.loop, event.key, event.seq), None)
-        if iteration is not None and event.status != "parked":
-            at = (event.loop, event.key)
+        self.iterations.pop((event.loop, event.key, event.seq), None)
+        at = (event.loop, event.key)
+        still_open = self._open_seqs.get(at, set())
+        still_open.discard(event.seq)
+        if not still_open:  # nobody older can answer any more: nothing to fence
+            self._open_seqs.pop(at, None)
+            self.newest_closed.pop(at, None)
+        elif event.status != "parked":
             self.newest_closed[at] = max(event.seq, self.newest_closed.get(at, 0))
 
     def _add(self, group: Group, event: Event) -> None:
@@ -335,7 +386,6 @@ class Reconciler:
         detail: str = "",
         reference: str | None = None,
         result: Any = None,
-        parked: bool = False,
     ) -> None:
         """Record a command's end, and the iteration's where it was the last one open."""
         waiting = self.commands[key]
@@ -358,11 +408,15 @@ class Reconciler:
         iteration = self.iterations.get((command.loop, command.loop_key, command.seq))
         if iteration is None or any(other in self.commands for other in iteration.commands):
             return
-        status = "parked" if parked or iteration.status == "parked" else iteration.worst
         self._add(
             group,
             IterationClosed(
-                loop=command.loop, key=command.loop_key, seq=command.seq, status=status, at_ns=at_ns, detail=detail
+                loop=command.loop,
+                key=command.loop_key,
+                seq=command.seq,
+                status=iteration.worst,
+                at_ns=at_ns,
+                detail=detail,
             ),
         )
 
@@ -377,13 +431,17 @@ class Reconciler:
         commands, iterations, closed = _decode(snapshot)
         self.newest_closed = {(loop, key): seq for loop, key, seq in closed}
         self.iterations = {(item.loop, item.key, item.seq): item for item in iterations}
+        for loop, key, seq in self.iterations:
+            self._open_seqs.setdefault((loop, key), set()).add(seq)
         for waiting in commands:
             self.commands[waiting.command.key] = waiting
-            if waiting.command.expect_signal is not None:
+            if waiting.command.expect_signal is not None and waiting.state != "parked":
                 self.expected.setdefault(waiting.command.expect_signal, {})[waiting.command.key] = waiting
             if waiting.deadline_ns is not None:
                 heapq.heappush(self._timers, (waiting.deadline_ns, waiting.command.key))
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[list[OpenCommand], list[OpenIteration], list[tuple[str, str, int]]]).decode
+_decode = msgspec.msgpack.Decoder(
+    tuple[list[OpenCommand], list[OpenIteration], list[tuple[str, str, int]]]
+).decode

@@ -18,7 +18,19 @@ SELECT_LOOPS_MIN = 4
 class Route:
     """One loop as the step drives it: what it calls, kept at hand."""
 
-    __slots__ = ("cells", "contract", "decide", "hops", "name", "needs", "program", "rows", "section", "ttl_ns", "uses_context")
+    __slots__ = (
+        "cells",
+        "contract",
+        "decide",
+        "hops",
+        "name",
+        "needs",
+        "program",
+        "rows",
+        "section",
+        "ttl_ns",
+        "uses_context",
+    )
 
     def __init__(self, program: LoopProgram, cells: Cells) -> None:
         self.program = program
@@ -46,24 +58,26 @@ class Route:
 class _Select:
     """Of many loops on one type, those whose `where` can be true: told by one field they all compare with a constant."""
 
-    __slots__ = ("_always", "_by_value", "_decode", "_field")
+    __slots__ = ("_always", "_by_value", "_decode", "_everyone")
 
     def __init__(self, field: str, routes: list[Route], always: list[Route]) -> None:
         probe = msgspec.defstruct("Probe", [("value", Any, None)], rename={"value": field})
         self._decode: Callable[[Any], Any] = msgspec.json.Decoder(probe).decode
-        self._field = field
         self._always = tuple(always)
         table: dict[str, list[Route]] = {}
         for route in routes:
             assert route.program.where_equals is not None
             table.setdefault(route.program.where_equals[1], list(always)).append(route)
         self._by_value = {value: tuple(found) for value, found in table.items()}
+        self._everyone = (*routes, *always)
 
     def __call__(self, data: msgspec.Raw) -> tuple[Route, ...]:
         try:
             value = self._decode(data).value
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return tuple({route: None for found in self._by_value.values() for route in found}) or self._always
+            return (
+                tuple({route: None for found in self._by_value.values() for route in found}) or self._always
+            )
         return self._by_value.get(value, self._always) if isinstance(value, str) else self._always
 
 

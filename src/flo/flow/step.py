@@ -49,7 +49,13 @@ class Step:
         self.marks = marks
         self.reconciler = reconciler
         self.shard = shard
-        self.counts: dict[str, int] = {"accepted": 0, "duplicate": 0, "rejected": 0, "decisions": 0, "late": 0}
+        self.counts: dict[str, int] = {
+            "accepted": 0,
+            "duplicate": 0,
+            "rejected": 0,
+            "decisions": 0,
+            "late": 0,
+        }
 
     def run(self, batch: Sequence[Submission], group: Group) -> list[list[Receipt]]:
         """Decide a batch into `group`. Receipts are in the order of the signals."""
@@ -130,7 +136,9 @@ class Step:
                 group.contexts[row] = tuple(msgspec.structs.astuple(context))
             if taken:
                 ids.add(id)
-                receipts.append(ACCEPTED if decided is None else Receipt("accepted", decisions=tuple(decided)))
+                receipts.append(
+                    ACCEPTED if decided is None else Receipt("accepted", decisions=tuple(decided))
+                )
             else:
                 group.marks[row] = MARK_REFUSED
                 assert refusal is not None
@@ -168,7 +176,14 @@ class Step:
         return True
 
     def _unusual(
-        self, group: Group, route: Route, event: Envelope, context: Context | None, decision: Row, place: int, t: int
+        self,
+        group: Group,
+        route: Route,
+        event: Envelope,
+        context: Context | None,
+        decision: Row,
+        place: int,
+        t: int,
     ) -> Row:
         """What a decision brings besides its row: commands, a failed expression, marks."""
         extra: dict[str, Any] = decision[-1]
@@ -266,7 +281,9 @@ def _check_version(contract: Contract, schema: str) -> None:
     """`dataschema: name/version` (or a URI that ends so) may not be newer than the version the loop knows."""
     name, _, version = schema.rpartition("/")
     if name.rpartition("/")[2] == contract.name and version.isdecimal() and int(version) > contract.version:
-        message = f"the signal names {contract.name}/{version}, this loop knows {contract.name}/{contract.version}"
+        message = (
+            f"the signal names {contract.name}/{version}, this loop knows {contract.name}/{contract.version}"
+        )
         violation = Violation("/", "version", message, schema[:60], message, "version:/")
         raise ContractViolation(f"{contract.name}/{contract.version}", [violation])
 

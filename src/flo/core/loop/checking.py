@@ -6,37 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flo.core.contract import Contract
-from flo.core.errors import Problem
+from flo.core.errors import BundleError, Problem
 from flo.core.expression import (
     BOOL,
-    CelType,
     Checked,
+    CheckedTemplate,
     Environment,
     ExpressionSyntaxError,
     FunctionDecl,
-    Template,
+    Type,
     check,
     check_template,
     parse,
 )
-from flo.core.loop.definition import ActionDefinition, ExpressionText, LoopDefinition, StateDefinition, TemplateText
+from flo.core.loop.definition import ActionDefinition, ExpressionText, LoopDefinition, TemplateText
 from flo.core.loop.environment import expectation_environment, loop_environment, silent_environment
 from flo.core.state import StatePlan, plan_state
 
 CONDITIONS = ("count", "share")
 """State kinds whose expression is a condition."""
 
-NUMERIC = ("sum", "mean", "min", "max", "std", "ewma", "quantile")
-"""State kinds that measure a number."""
-
 
 @dataclass(slots=True)
 class CheckedAction:
     definition: ActionDefinition
-    arguments: Template | None
-    target: Template | None
+    arguments: CheckedTemplate | None
+    target: CheckedTemplate | None
     expect_where: Checked | None
-    on_silent: list[tuple[ActionDefinition, Template | None]]
+    on_silent: list[tuple[ActionDefinition, CheckedTemplate | None]]
 
 
 @dataclass(slots=True)
@@ -60,7 +57,7 @@ class _Checker:
         self.problems: list[Problem] = []
 
     def expression(
-        self, text: ExpressionText, environment: Environment, what: str, expect: CelType | None = None
+        self, text: ExpressionText, environment: Environment, what: str, expect: Type | None = None
     ) -> Checked | None:
         try:
             tree = parse(text.text)
@@ -74,7 +71,7 @@ class _Checker:
             )
         return checked
 
-    def template(self, text: TemplateText | None, environment: Environment, what: str) -> Template | None:
+    def template(self, text: TemplateText | None, environment: Environment, what: str) -> CheckedTemplate | None:
         if text is None:
             return None
         template, problems = check_template(text.value, environment)
@@ -98,26 +95,28 @@ def check_loop(
 ) -> tuple[CheckedLoop | None, list[Problem]]:
     """Check every expression of a loop. The loop is None where there is any problem."""
     checker = _Checker()
-    before = loop_environment(definition, contract, functions)
+    # no functions before the rules: state is a fold over recorded signals, and must not depend on what they answer
+    first = loop_environment(definition, contract, {}, needs=False)
+    before = loop_environment(definition, contract, {})
     where = key = None
     if definition.where is not None:
-        where = checker.expression(definition.where, before, "where", BOOL)
-    key = checker.expression(definition.key, before, "key")
+        where = checker.expression(definition.where, first, "where", BOOL)
+    key = checker.expression(definition.key, first, "key")
     inputs: dict[str, Checked] = {}
     for state in definition.state:
         expect = BOOL if state.kind in CONDITIONS else None
         checked = checker.expression(state.expression, before, f"state {state.name}", expect)
         if checked is None:
             continue
-        problem = _input_problem(state, checked)
-        if problem is not None:
-            checker.problems.append(problem)
         inputs[state.name] = checked
     if len(inputs) < len(definition.state):
         return None, checker.problems  # rules would only repeat what is wrong with the state they read
-    types = {name: checked.type.name for name, checked in inputs.items()}
-    plan = plan_state([state for state in definition.state if not state.shared], types)
-    shared_plan = plan_state([state for state in definition.state if state.shared], types, shared=True)
+    types = {name: str(checked.type) for name, checked in inputs.items()}
+    try:
+        plan = plan_state([state for state in definition.state if not state.shared], types)
+        shared_plan = plan_state([state for state in definition.state if state.shared], types)
+    except BundleError as error:
+        return None, [*checker.problems, *error.problems]
     after = loop_environment(definition, contract, functions, plan, shared_plan)
     loop = CheckedLoop(definition, contract, functions, plan, shared_plan, where, key, inputs)
     for rule in definition.rules:
@@ -132,17 +131,6 @@ def check_loop(
             )
     _check_mask(checker, loop)
     return (None if checker.problems else loop), checker.problems
-
-
-def _input_problem(state: StateDefinition, checked: Checked) -> Problem | None:
-    kind, place = checked.type.name, state.expression.place
-    if state.kind in NUMERIC and kind not in ("int", "uint", "double", "dyn"):
-        message = f"state {state.name}: {state.kind} measures a number, this is a {kind}"
-        return Problem(place.file, place.line, place.column, message, "use `count` or `share` for conditions, `distinct` or `last` for texts")
-    if state.kind in ("last", "distinct") and kind not in ("bool", "int", "uint", "double", "string", "dyn"):
-        message = f"state {state.name}: {state.kind} keeps a bool, number or string, this is a {kind}"
-        return Problem(place.file, place.line, place.column, message, "name one field of it")
-    return None
 
 
 def _check_action(checker: _Checker, action: ActionDefinition, rule: str, environment: Environment) -> CheckedAction:

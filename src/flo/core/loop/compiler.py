@@ -14,25 +14,31 @@ whole change of state or none of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from flo.core.contract import Contract
 from flo.core.errors import Problem
 from flo.core.expression import (
+    BOOL,
+    DOUBLE,
+    STRING,
     Checked,
+    CheckedTemplate,
     Emitter,
     EvaluationError,
     FunctionDecl,
-    Template,
-    Timestamp,
     compile_expression,
-    compile_template,
+    emit_template,
+    syntax,
 )
-from flo.core.loop.checking import CONDITIONS, NUMERIC, CheckedAction, CheckedLoop, check_loop
+from flo.core.loop.checking import CheckedAction, CheckedLoop, check_loop
 from flo.core.loop.definition import LoopDefinition, RuleDefinition
 from flo.core.loop.program import EXIT_ERROR, KEY_CHARS_MAX, Calls, CompiledAction, LoopProgram
-from flo.core.loop.support import as_bool, as_number, bad_key, as_scalar, error_detail, key_text, unbool
+from flo.core.loop.support import as_bool, bad_key, error_detail, key_text
+from flo.core.state import StateError
 
 BUILT_IN = "flo"
 """The engine of what FLO does itself: `emit` and `review`."""
@@ -49,8 +55,7 @@ def compile_loop(
     """Check and compile. `on_call` is the engine that a bare `page` goes to. All problems at once, or a program."""
     calls = Calls()
     recorded = {
-        name: FunctionDecl(name, decl.parameters, decl.result, calls.wrap(name, decl.callable))
-        for name, decl in functions.items()
+        name: replace(declared, function=calls.wrap(declared.function)) for name, declared in functions.items()
     }
     checked, problems = check_loop(definition, contract, recorded)
     if checked is None:
@@ -74,17 +79,15 @@ class _Assembly:
         self.once = [rule for rule in self.rules if rule.once_within_ns is not None]
         self.references = self._references()
         self.state_columns, self.state_locals = self._state_columns()
-        self.uses_functions = any(reference[0] == "()" for reference in self.references)
+        self.uses_functions = self._calls_functions()
+        self.emitter = Emitter()
         self.constants: dict[str, Any] = {
             "EvaluationError": EvaluationError,
-            "Timestamp": Timestamp,
+            "StateError": StateError,
             "as_bool": as_bool,
-            "as_number": as_number,
-            "as_scalar": as_scalar,
             "bad_key": bad_key,
             "error_detail": error_detail,
             "key_text": key_text,
-            "unbool": unbool,
             "calls": calls,
             "loop_name": self.definition.name,
             "loop_owner": self.definition.owner,
@@ -96,8 +99,8 @@ class _Assembly:
 
     # -- what is needed -----------------------------------------------------------------------------------
 
-    def _expressions(self) -> list[Checked | Template]:
-        found: list[Checked | Template | None] = [self.loop.where, self.loop.key, *self.loop.inputs.values()]
+    def _expressions(self) -> list[Checked | CheckedTemplate]:
+        found: list[Checked | CheckedTemplate | None] = [self.loop.where, self.loop.key, *self.loop.inputs.values()]
         found += self.loop.conditions.values()
         for actions in self.loop.actions.values():
             for action in actions:
@@ -112,96 +115,92 @@ class _Assembly:
         columns: dict[str, str] = {}
         for plan in (self.loop.plan, self.loop.shared_plan):
             for name, field in plan.fields.items():
-                if field.parts:
-                    for part, (_, local) in field.parts.items():
-                        if ("state", name, part) in self.references:
-                            columns[f"{name}.{part}"] = local
-                elif ("state", name) in self.references:
-                    columns[name] = f"s_{name}"
+                for part, (local, _) in field.fields.items():
+                    if ("state", name, part) in self.references:
+                        columns[f"{name}.{part}"] = local
+                if field.local and ("state", name) in self.references:
+                    columns[name] = field.local
         for index, rule in enumerate(self.once):
             columns[f"once:{rule.id}"] = f"once_{index}"
         return tuple(columns), tuple(columns.values())
 
+    def _calls_functions(self) -> bool:
+        """Whether any expression names one of the bundle's functions; to say yes too often costs a list, no more."""
+        names = "|".join(map(re.escape, self.loop.functions))
+        if not names:
+            return False
+        rules = self.definition.rules
+        texts = [rule.when.text for rule in rules]
+        texts += [repr(action.arguments) + repr(action.target) for rule in rules for action in rule.then]
+        return re.search(rf"\b({names})\s*\(", "\n".join(texts)) is not None
+
     def _prologue(self, indent: int) -> list[str]:
-        """Locals that expressions ask for by name, only those."""
-        wanted = {
-            ("signal", "time"): "signal_time = Timestamp(t)",
-            ("context", "root"): "context_root = context.root",
-            ("context", "hops"): "context_hops = context.hops",
-            ("context", "born"): "context_born = Timestamp(context.born_ns)",
-            ("context", "deadline"): "context_deadline = Timestamp(context.deadline_ns)",
-            ("data",): "whole_data = as_json(signal.data)" if self.loop.contract is not None else "whole_data = data",
-        }
-        lines = [line for reference, line in wanted.items() if reference in self.references]
-        if ("now",) in self.references or ("signal", "received") in self.references:
-            lines.append("now_time = Timestamp(now)")
-        return [_at(indent, line) for line in lines]
+        """What only some loops need."""
+        if ("data",) not in self.references:
+            return []
+        whole = "as_json(signal.data)" if self.loop.contract is not None and self.loop.contract.fast else "data"
+        return [_at(indent, f"whole_data = {whole}")]
 
     # -- the parts ----------------------------------------------------------------------------------------
 
     def _emit(self, indent: int, expression: Checked) -> tuple[list[str], str]:
-        emitter = Emitter(indent=indent)
+        emitter = self.emitter
+        emitter.level, emitter.lines = indent, []
         code = emitter.expression(expression)
-        self.constants.update(emitter.constants)
         return emitter.lines, code
 
-    def _before_state(self, indent: int) -> list[str]:
-        """where, key and the inputs of the state: all that may fail before anything changes."""
+    def _where_and_key(self, indent: int) -> list[str]:
         lines: list[str] = []
         if self.loop.where is not None:
             before, code = self._emit(indent, self.loop.where)
-            guard = code if self.loop.where.type.name == "bool" else f"as_bool({code})"
+            guard = code if self.loop.where.type == BOOL else f"as_bool({code})"
             lines += [*before, _at(indent, f"if not ({guard}):"), _at(indent + 1, "return None")]
         assert self.loop.key is not None
         before, code = self._emit(indent, self.loop.key)
         lines += before
-        text = code if self.loop.key.type.name == "string" else f"key_text({code})"
+        text = code if self.loop.key.type == STRING else f"key_text({code})"
         lines.append(_at(indent, f"key = {text}"))
         lines.append(_at(indent, f"if not key or len(key) > {KEY_CHARS_MAX}:"))
         lines.append(_at(indent + 1, "raise bad_key(key)"))
+        return lines
+
+    def _before_state(self, indent: int) -> list[str]:
+        """where, key and the inputs of the state: all that may fail before anything changes."""
+        lines = self._where_and_key(indent)
         for state in self.definition.state:
-            checked = self.loop.inputs[state.name]
-            before, code = self._emit(indent, checked)
-            if state.kind in CONDITIONS and checked.type.name != "bool":
-                code = f"as_bool({code})"
-            elif state.kind in NUMERIC and not _is_plain(checked, code):
-                code = f"as_number({code})"
-            elif state.kind in ("last", "distinct") and checked.type.name == "dyn":
-                code = f"as_scalar({code})"
+            before, code = self._emit(indent, self.loop.inputs[state.name])
             lines += [*before, _at(indent, f"i_{state.name} = {code}")]
         return lines
 
     def _update(self, indent: int) -> list[str]:
-        offset = 1 + len(self.once)
-        own = [state.name for state in self.definition.state if not state.shared]
-        shared = [state.name for state in self.definition.state if state.shared]
+        """The change of state; it checks its values first, and cannot fail after."""
+        inputs = {state.name: f"i_{state.name}" for state in self.definition.state}
         lines = [_at(indent, "cell = cells[key]")]
-        if own:
-            inputs = {name: f"i_{name}" for name in own}
-            lines += self.loop.plan.emit_update(inputs, cell="cell", offset=offset, t="t", indent=indent)
-        if shared:
-            inputs = {name: f"i_{name}" for name in shared}
-            lines.append(_at(indent, "shared = cells.shared"))
-            lines += self.loop.shared_plan.emit_update(inputs, cell="shared", offset=0, t="t", indent=indent)
+        if self.loop.plan.fields:
+            lines += self.loop.plan.emit_update(inputs, cell="cell", offset=1 + len(self.once), indent=indent)
+        if self.loop.shared_plan.fields:
+            lines += [_at(indent, "shared = cells.shared"), _at(indent, "others = cells.others")]
+            lines += self.loop.shared_plan.emit_update(
+                inputs, cell="shared", offset=0, late="all_late", others="others", indent=indent
+            )
         lines.append(_at(indent, "cell[0] = seq = cell[0] + 1"))
         return lines
 
     def _read(self, indent: int) -> list[str]:
         names = {reference[1] for reference in self.references if reference[0] == "state" and len(reference) > 1}
-        offset = 1 + len(self.once)
         lines: list[str] = []
-        own = [name for name in self.loop.plan.fields if name in names]
-        shared = [name for name in self.loop.shared_plan.fields if name in names]
-        if own:
-            lines += self.loop.plan.emit_read(own, cell="cell", offset=offset, t="t", indent=indent)
-        if shared:
-            lines += self.loop.shared_plan.emit_read(shared, cell="shared", offset=0, t="t", indent=indent)
-        lines += [_at(indent, f"once_{index} = cell[{1 + index}]") for index in range(len(self.once))]
+        for plan in (self.loop.plan, self.loop.shared_plan):
+            wanted = [name for name in plan.fields if name in names]
+            if wanted:
+                lines += plan.emit_read(wanted, indent=indent)
         return lines
+
+    def _memory(self, indent: int) -> list[str]:
+        return [_at(indent, f"once_{index} = cell[{1 + index}]") for index in range(len(self.once))]
 
     def _rules(self, indent: int, *, live: bool) -> list[str]:
         """The rules in their order. `live`: they also keep their memory; deciding again must not."""
-        lines = [_at(indent, "try:")]
+        lines = [_at(indent, "rule = None"), _at(indent, "try:")]
         inner = indent + 1
         match_all = self.definition.match == "all"
         if match_all:
@@ -218,7 +217,7 @@ class _Assembly:
     def _rule(self, indent: int, index: int, rule: RuleDefinition, *, live: bool, match_all: bool) -> list[str]:
         checked = self.loop.conditions[rule.id]
         before, code = self._emit(indent, checked)
-        condition = code if checked.type.name == "bool" else f"as_bool({code})"
+        condition = code if checked.type == BOOL else f"as_bool({code})"
         lines = [_at(indent, f"# {'shadow ' if rule.mode == 'shadow' else ''}rule {rule.id!r}")]
         actions = self.loop.actions.get(rule.id, [])
         if checked.fallible or any(action.arguments or action.target for action in actions):
@@ -254,10 +253,10 @@ class _Assembly:
         lines: list[str] = []
         rendered = []
         for n, action in enumerate(actions):
-            emitter = Emitter(indent=indent)
-            arguments = "{}" if action.arguments is None else emitter.template(action.arguments)
-            target = "None" if action.target is None else emitter.template(action.target)
-            self.constants.update(emitter.constants)
+            emitter = self.emitter
+            emitter.level, emitter.lines = indent, []
+            arguments = "{}" if action.arguments is None else emit_template(emitter, action.arguments)
+            target = "None" if action.target is None else emit_template(emitter, action.target)
             lines += emitter.lines
             rendered.append(f"({index}, {n}, {arguments}, {target})")
         lines.append(_at(indent, "extra = {} if extra is None else dict(extra)"))
@@ -275,30 +274,39 @@ class _Assembly:
 
     def source(self) -> str:
         about = f"# loop {self.definition.name}, revision {self.revision}\n"
-        return about + "\n\n".join("\n".join(lines) for lines in (self._decide(), self._fold(), self._redecide())) + "\n"
+        return about + "\n\n".join("\n".join(lines) for lines in self._functions()) + "\n"
 
-    def _failed_before(self, indent: int) -> list[str]:
-        nothing = ", ".join(["None"] * len(self.state_locals))
-        row = f"(row, key, 0, {EXIT_ERROR}, {nothing + ', ' if nothing else ''}None, extra)"
+    def _functions(self) -> list[list[str]]:
+        functions = [self._decide(), self._fold(), self._redecide()]
+        return [*functions, self._key_of()] if self.definition.needs else functions
+
+    def _failed(self, indent: int, seq: str, applied: bool) -> list[str]:
+        """A failure before the rules: the decision says so, and has read nothing."""
+        row = ", ".join(["row", "key", seq, str(EXIT_ERROR), *["None"] * len(self.state_locals), "None", "extra"])
         return [
-            _at(indent, "except EvaluationError as error:"),
-            _at(indent + 1, "extra = {'error': error_detail(error, None), 'applied': False}"),
-            _at(indent + 1, f"return {row}"),
+            _at(indent, "except (EvaluationError, StateError) as error:"),
+            _at(indent + 1, f"extra = {{'error': error_detail(error, None), 'applied': {applied}}}"),
+            _at(indent + 1, f"return ({row})"),
         ]
 
     def _decide(self) -> list[str]:
         lines = ["def decide(signal, data, t, now, context, need, cells, row):", "    extra = None", "    key = ''"]
         if self.uses_functions:
             lines.append("    calls.results = []")
-        lines += ["    try:", *self._prologue(2), *self._before_state(2), *self._failed_before(1)]
-        late = self.loop.plan.may_be_late or self.loop.shared_plan.may_be_late
-        if late:
-            lines.append("    late = False")
-        lines += [*self._update(1), *self._read(1)]
-        if late:
+        lines += ["    try:", *self._prologue(2), *self._before_state(2), *self._update(2), *self._failed(1, "0", False)]
+        if read := self._read(2):
+            lines += ["    try:", *read, *self._failed(1, "seq", True)]
+        lines += self._memory(1)
+        if self.loop.plan.sliding:
             lines += ["    if late:", "        extra = {'late': True}"]
         lines += self._stale(1)
         return [*lines, *self._rules(1, live=True)]
+
+    def _key_of(self) -> list[str]:
+        """The key alone: what is fetched before deciding is fetched for it."""
+        lines = ["def key_of(signal, data, t, now, context):", "    try:"]
+        lines += [*self._prologue(2), *self._where_and_key(2), "        return key"]
+        return [*lines, "    except EvaluationError:", "        return None"]
 
     def _stale(self, indent: int) -> list[str]:
         """`fresh.data`: a decision on older data is marked, and its success is not called success."""
@@ -312,9 +320,8 @@ class _Assembly:
 
     def _fold(self) -> list[str]:
         lines = ["def fold(signal, data, t, now, context, need, cells, row):", "    key = ''"]
-        lines += ["    try:", *self._prologue(2), *self._before_state(2)]
-        lines += ["    except EvaluationError:", "        return None", "    late = False", *self._update(1)]
-        return [*lines, "    return cell"]
+        lines += ["    try:", *self._prologue(2), *self._before_state(2), *self._update(2)]
+        return [*lines, "    except (EvaluationError, StateError):", "        return None", "    return cell"]
 
     def _redecide(self) -> list[str]:
         names = ["signal", "data", "t", "now", "context", "need", "row", "key", "seq", "state", "extra"]
@@ -328,7 +335,7 @@ class _Assembly:
 
     def program(self) -> LoopProgram:
         source = self.source()
-        namespace: dict[str, Any] = {"__builtins__": SAFE_BUILTINS, **self.constants}
+        namespace: dict[str, Any] = {"__builtins__": SAFE_BUILTINS, **self.emitter.constants, **self.constants}
         exec(compile(source, f"<loop {self.definition.name} {self.revision}>", "exec"), namespace)
         contract = self.loop.contract
         return LoopProgram(
@@ -345,10 +352,12 @@ class _Assembly:
             decide=namespace["decide"],
             fold=namespace["fold"],
             redecide=namespace["redecide"],
+            key_of=namespace.get("key_of"),
             calls=self.calls,
             uses_functions=self.uses_functions,
             uses_context=any(reference[0] == "context" for reference in self.references),
             needs=dict(self.definition.needs),
+            where_equals=None if self.loop.where is None else _equality(self.loop.where),
         )
 
     def _actions(self, rule: RuleDefinition) -> list[CompiledAction]:
@@ -373,23 +382,41 @@ class _Assembly:
         return self.on_call or BUILT_IN if verb == "page" else BUILT_IN
 
 
-SAFE_BUILTINS = {
-    name: __builtins__[name] if isinstance(__builtins__, dict) else getattr(__builtins__, name)
-    for name in ("len", "dict", "min", "max", "float", "int", "abs", "bool", "str", "isinstance", "type", "range", "None", "True", "False", "list", "tuple", "KeyError", "IndexError", "TypeError", "ValueError", "OverflowError", "ZeroDivisionError")
-    if name not in ("None", "True", "False")
-}
+SAFE_BUILTINS = {function.__name__: function for function in (len, dict, min, max, float, int, abs, bool, str, isinstance, type, range, list, tuple, enumerate, sum, sorted, reversed, zip, KeyError, IndexError, TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError, StopIteration)}
 """All that generated code may call by its builtin name: no import, no attribute access by name, no files."""
 
 
-def _renderer(template: Template | None) -> Callable[[Mapping[str, Any]], Any]:
+def _equality(where: Checked) -> tuple[str, str] | None:
+    """`data.field == "constant"`, where all of `where` can only be true with it and `data.field` is always there."""
+    root = where.expression.root
+    parts = root.operands if isinstance(root, syntax.Logic) and root.operator == "&&" else (root,)
+    if where.fallible:
+        return None
+    for part in parts:
+        if isinstance(part, syntax.Binary) and part.operator == "==":
+            for field, constant in ((part.left, part.right), (part.right, part.left)):
+                if (
+                    isinstance(field, syntax.Select)
+                    and isinstance(field.operand, syntax.Name)
+                    and field.operand.name == "data"
+                    and isinstance(constant, syntax.Literal)
+                    and isinstance(constant.value, str)
+                ):
+                    return field.field, constant.value
+    return None
+
+
+def _renderer(template: CheckedTemplate | None) -> Callable[[Mapping[str, Any]], Any]:
+    """Arguments that are rendered later, from the command's own record."""
     if template is None:
         return lambda bindings: {}
-    return compile_template(template)
-
-
-def _is_plain(checked: Checked, code: str) -> bool:
-    """A number straight from validated data or a literal: finite by construction, no check needed."""
-    return checked.type.name in ("int", "double") and not checked.fallible and "(" not in code
+    emitter = Emitter()
+    emitter.line("command = bindings['command']")
+    emitter.line(f"return {emit_template(emitter, template)}")
+    namespace: dict[str, Any] = {"__builtins__": SAFE_BUILTINS, **emitter.constants}
+    exec(compile("\n".join(["def render(bindings):", *emitter.lines]), "<on_silent>", "exec"), namespace)
+    render: Callable[[Mapping[str, Any]], Any] = namespace["render"]
+    return render
 
 
 def _at(indent: int, line: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flo.core.contract import AnyShape, Contract, ListShape, Nullable, ObjectShape, Scalar, Shape
+from flo.core.contract import AnyShape, Contract, ListShape, MapShape, Nullable, ObjectShape, Scalar, Shape
 from flo.core.expression import (
     BOOL,
     DOUBLE,
@@ -13,8 +13,8 @@ from flo.core.expression import (
     NULL,
     STRING,
     TIMESTAMP,
+    UINT,
     Attribute,
-    CelType,
     Environment,
     Field,
     FunctionDecl,
@@ -23,12 +23,13 @@ from flo.core.expression import (
     Local,
     MapOf,
     Record,
+    Type,
     Variable,
 )
 from flo.core.loop.definition import LoopDefinition
 from flo.core.state import StatePlan
 
-_SCALARS = {"bool": BOOL, "int": INT, "double": DOUBLE, "string": STRING, "null": NULL}
+_SCALARS = {"bool": BOOL, "int": INT, "uint": UINT, "double": DOUBLE, "string": STRING, "null": NULL}
 
 SIGNAL = Record(
     "signal",
@@ -36,18 +37,18 @@ SIGNAL = Record(
         "id": Field(STRING, True, Attribute("id")),
         "source": Field(STRING, True, Attribute("source")),
         "type": Field(STRING, True, Attribute("type")),
-        "time": Field(TIMESTAMP, True, Local("signal_time")),
-        "received": Field(TIMESTAMP, True, Local("now_time")),
+        "time": Field(TIMESTAMP, True, Local("t")),
+        "received": Field(TIMESTAMP, True, Local("now")),
     },
 )
 
 CONTEXT = Record(
     "context",
     {
-        "root": Field(STRING, True, Local("context_root")),
-        "hops": Field(INT, True, Local("context_hops")),
-        "born": Field(TIMESTAMP, True, Local("context_born")),
-        "deadline": Field(TIMESTAMP, True, Local("context_deadline")),
+        "root": Field(STRING, True, Attribute("root")),
+        "hops": Field(INT, True, Attribute("hops")),
+        "born": Field(TIMESTAMP, True, Attribute("born_ns")),
+        "deadline": Field(TIMESTAMP, True, Attribute("deadline_ns")),
     },
 )
 
@@ -68,11 +69,11 @@ COMMAND = MapOf(STRING, DYN)
 """`command` in an expectation: key, verb, engine, target, and whatever the engine's answer held (`run_id` ...)."""
 
 
-def data_type(contract: Contract | None) -> CelType:
+def data_type(contract: Contract | None) -> Type:
     return DYN if contract is None else type_of_shape(contract.shape, f"data of {contract.name}/{contract.version}")
 
 
-def type_of_shape(shape: Shape, name: str) -> CelType:
+def type_of_shape(shape: Shape, name: str) -> Type:
     """A contract's shape as an expression type. What may be null or several things is dyn: CEL then decides at run time."""
     if isinstance(shape, Scalar):
         return _SCALARS[shape.name]
@@ -83,7 +84,10 @@ def type_of_shape(shape: Shape, name: str) -> CelType:
         for field, inner in shape.fields.items():
             access = Item(field) if inner.attribute is None else Attribute(inner.attribute)
             fields[field] = Field(type_of_shape(inner.shape, f"{name}.{field}"), inner.required, access)
-        return Record(name, fields, open=shape.open)
+        structs = any(inner.attribute is not None for inner in shape.fields.values())
+        return Record(name, fields, open=shape.open and not structs, mapping=not structs)
+    if isinstance(shape, MapShape):
+        return MapOf(STRING, type_of_shape(shape.value, f"{name} value"))
     assert isinstance(shape, Nullable | AnyShape)
     return DYN
 
@@ -92,11 +96,11 @@ def state_type(*plans: StatePlan) -> Record:
     """`state`: every definition a local variable of the generated function, `last` a record of four."""
     fields = {}
     for name, field in [item for plan in plans for item in plan.fields.items()]:
-        if field.parts:
-            parts = {part: Field(_SCALARS.get(kind, DYN), True, Local(local)) for part, (kind, local) in field.parts.items()}
+        if field.fields:
+            parts = {part: Field(_SCALARS.get(kind, DYN), True, Local(local)) for part, (local, kind) in field.fields.items()}
             fields[name] = Field(Record(f"state.{name}", parts), True, Local(f"s_{name}"))
         else:
-            fields[name] = Field(_SCALARS.get(field.type, DYN), True, Local(f"s_{name}"))
+            fields[name] = Field(_SCALARS.get(field.type, DYN), True, Local(field.local))
     return Record("state", fields)
 
 
@@ -105,7 +109,7 @@ def need_type(needs: Mapping[str, str]) -> Record:
     return Record(
         "need",
         {
-            name: Field(Record(f"need.{name}", {"missing": Field(BOOL, True, Item("missing"))}, open=True), True, Item(name))
+            name: Field(Record(f"need.{name}", {"missing": Field(BOOL, True, Item("missing"))}, open=True, mapping=True), True, Item(name))
             for name in needs
         },
     )
@@ -116,20 +120,22 @@ def loop_environment(
     contract: Contract | None,
     functions: Mapping[str, FunctionDecl],
     *plans: StatePlan,
+    needs: bool = True,
 ) -> Environment:
-    """What expressions see: `where`, `key` and state inputs without plans (they come before the state), the others with."""
+    """What expressions see. `where` and `key` come before what is fetched (`needs`), state inputs before the state
+    (`plans`), rules and their arguments after both."""
     variables = {
         "signal": Variable(SIGNAL, code="signal"),
         "data": Variable(data_type(contract), code="data", whole="whole_data"),
-        "now": Variable(TIMESTAMP, code="now_time"),
+        "now": Variable(TIMESTAMP, code="now"),
         "loop": Variable(LOOP if plans else LOOP_BEFORE, code="loop"),
         "context": Variable(CONTEXT, code="context"),
     }
-    if definition.needs:
+    if needs and definition.needs:
         variables["need"] = Variable(need_type(definition.needs), code="need")
     if plans:
         variables["state"] = Variable(state_type(*plans), code="state")
-    return Environment(variables=variables, functions=functions)
+    return Environment(variables=variables, functions=functions.values())
 
 
 def expectation_environment() -> Environment:
@@ -139,10 +145,9 @@ def expectation_environment() -> Environment:
             "data": Variable(DYN, code="data"),
             "command": Variable(COMMAND, code="command"),
         },
-        functions={},
     )
 
 
 def silent_environment() -> Environment:
     """What the arguments of `on_silent` see: the command that stayed silent."""
-    return Environment(variables={"command": Variable(COMMAND, code="command")}, functions={})
+    return Environment(variables={"command": Variable(COMMAND, code="command")})

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from flo.core.contract import Contract
-from flo.core.expression import Checked, EvaluationError
+from flo.core.expression import Checked
 from flo.core.loop.definition import ActionDefinition, LoopDefinition, RuleDefinition
 from flo.core.state import StatePlan
 
@@ -42,7 +42,7 @@ class Cells(dict[str, list[Any]]):
     ones are decoded.
     """
 
-    __slots__ = ("cold", "plan_new", "plan_decode", "shared")
+    __slots__ = ("cold", "converting", "others", "plan_decode", "plan_new", "shared")
 
     def __init__(self, new: Callable[[], list[Any]], decode: Callable[[bytes], list[Any]]) -> None:
         super().__init__()
@@ -50,6 +50,8 @@ class Cells(dict[str, list[Any]]):
         self.plan_new = new
         self.plan_decode = decode
         self.shared: list[Any] = []
+        self.others: list[Any] | None = None  # the other partitions' shared state, merged
+        self.converting = False  # cold cells are still encoded as an earlier bundle laid them out
 
     def __missing__(self, key: str) -> list[Any]:
         encoded = self.cold.pop(key, None)
@@ -70,21 +72,36 @@ class Calls:
         self.results: list[Any] = []
         self.playback: list[Any] | None = None
 
-    def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             if self.playback is not None:
                 result = self.playback.pop(0)
             else:
-                try:
-                    result = [True, function(*arguments)]
-                except Exception as error:  # a bundle's function may raise anything; it becomes the third outcome
-                    result = [False, f"{name}() raised {type(error).__name__}: {error}"]
-                self.results.append(result)
+                result = _called(function, arguments)
+            self.results.append(result)
             if result[0]:
                 return result[1]
-            raise EvaluationError(result[1], "function")
+            raise FunctionFailed(result[1])
 
         return call
+
+
+class FunctionFailed(Exception):
+    """A bundle's function raised, or returned what no record can hold; the same on playback."""
+
+
+_PLAIN = (float, str, bool, type(None))
+
+
+def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
+    """[worked, result or what went wrong]: what the record keeps of a call."""
+    try:
+        value = function(*arguments)
+        if type(value) not in _PLAIN:
+            _encode_cell(value)  # what cannot be recorded must not decide
+        return [True, value]
+    except Exception as error:  # a bundle's function may raise anything; it becomes the third outcome
+        return [False, f"{type(error).__name__}: {error}"]
 
 
 @dataclass(slots=True)
@@ -109,6 +126,7 @@ class LoopProgram:
     decide: Callable[..., Row | None]
     fold: Callable[..., list[Any] | None]
     redecide: Callable[..., Row]
+    key_of: Callable[..., str | None] | None  # only where something is fetched for the key
     calls: Calls
     uses_functions: bool
     uses_context: bool
@@ -126,15 +144,62 @@ class LoopProgram:
         def new() -> list[Any]:
             return head + self.plan.new_slots()
 
-        return Cells(new, self.decode_cell)
+        cells = Cells(new, self.decode_cell)
+        if self.shared_plan.fields:
+            cells.shared = self.shared_plan.new_slots()
+        return cells
+
+    def adopt(self, before: LoopProgram, cells: Cells) -> Cells:
+        """The cells of this loop under an earlier bundle, as this one reads them.
+
+        State whose definition did not change is kept; the sequence always is. Keys still encoded are converted when
+        they are touched, so a change of bundle never waits for a million keys.
+        """
+        if before.layout == self.layout:
+            cells.plan_new, cells.plan_decode = self.new_cells().plan_new, self.decode_cell
+            return cells
+        adopted = self.new_cells()
+
+        def convert(cell: list[Any]) -> list[Any]:
+            return self._converted(before, cell)
+
+        decode_before = cells.plan_decode
+        adopted.plan_decode = lambda encoded: convert(decode_before(encoded))
+        adopted.cold = cells.cold
+        adopted.converting = True
+        for key, cell in cells.items():
+            adopted[key] = convert(cell)
+        if self.shared_plan.fields:
+            adopted.shared = self.shared_plan.migrate(before.shared_plan, cells.shared)
+        return adopted
+
+    def _converted(self, before: LoopProgram, cell: list[Any]) -> list[Any]:
+        acts = dict(zip(before.once_rules, cell[1 : before.offset], strict=True))
+        head = [cell[0], *(acts.get(rule, 0) for rule in self.once_rules)]
+        return head + self.plan.migrate(before.plan, cell[before.offset :])
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """What two programs must share for their encoded cells to be the same."""
+        definitions = [state for state in self.definition.state]
+        plans = tuple((state.name, (self.shared_plan if state.shared else self.plan).signature(state.name)) for state in definitions)
+        return (self.once_rules, plans)
+
+    @property
+    def once_rules(self) -> tuple[str, ...]:
+        """Rules that act at most once in a while, in the order of their memory in a cell."""
+        return tuple(rule.id for rule in self.rules if rule.once_within_ns is not None)
 
     @property
     def offset(self) -> int:
         """Where the state's slots begin in a cell: after the sequence and one slot per rule that remembers its last act."""
-        return 1 + sum(rule.once_within_ns is not None for rule in self.rules)
+        return 1 + len(self.once_rules)
 
     def encode_cell(self, cell: list[Any]) -> bytes:
         return _encode_cell((cell[: self.offset], self.plan.encode(cell[self.offset :])))
+
+    def encode_shared(self, slots: list[Any]) -> bytes:
+        return self.shared_plan.encode(slots)
 
     def decode_cell(self, encoded: bytes) -> list[Any]:
         head, slots = _decode_cell(encoded)

@@ -1,0 +1,1 @@
+"""Views: the ledger as people ask for it. Everything here reads blocks; nothing is kept beside them."""

@@ -1,0 +1,63 @@
+"""Lists, newest first, over one or many shards: a cursor that survives writing, retention and restarts.
+
+A cursor names, for each shard, the last place given. What is written after the first page does not shift the next.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from flo.core.errors import UsageError
+from flo.ports.service import Page
+from flo.ports.store import LedgerView
+
+Place = tuple[int, int]
+"""(block, place within the block's items), both counting up with time."""
+
+Found = tuple[int, Place, dict[str, Any]]
+"""(time_ns, place, item)."""
+
+Search = Callable[[LedgerView, Place], Iterator[Found]]
+"""All that matches in one shard before a place, newest first."""
+
+END: Place = (1 << 62, 1 << 62)
+
+BLOCKS_PER_PAGE_MAX = 20_000
+"""A query that finds little must still answer: after so many blocks the page ends, with a cursor to go on."""
+
+
+def page(views: Sequence[LedgerView], search: Search, limit: int, cursor: str | None) -> Page:
+    """One page of what `search` finds in all shards, merged by time."""
+    places = decode_cursor(cursor, views)
+    streams = [
+        ((-time, view.shard, place, item) for time, place, item in search(view, places[view.shard])) for view in views
+    ]
+    items: list[dict[str, Any]] = []
+    for _, shard, place, item in heapq.merge(*streams, key=lambda found: (found[0], found[1])):
+        if len(items) == limit:
+            return Page(items, encode_cursor(places))
+        places[shard] = place
+        items.append(item)
+    return Page(items, None)
+
+
+def encode_cursor(places: Mapping[int, Place]) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(dict(places))).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str | None, views: Sequence[LedgerView]) -> dict[int, Place]:
+    places = {view.shard: END for view in views}
+    if cursor is None:
+        return places
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        places.update(msgspec.msgpack.decode(raw, type=dict[int, tuple[int, int]]))
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise UsageError(f'cursor "{cursor[:40]}" is not one FLO gave: leave it out to begin at the newest') from None
+    return places

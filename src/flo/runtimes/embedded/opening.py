@@ -1,0 +1,121 @@
+"""Opening a shard: ledger, last checkpoint, and the fold over what came after."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flo.core.loop.program import Cells, CompiledAction
+from flo.core.record import Applied, decode_group
+from flo.flow.marks import Marks
+from flo.flow.reconcile import Reconciler
+from flo.flow.recover import Fold, marks_only
+from flo.flow.reload import LoadedBundle
+from flo.flow.router import Route, Router
+from flo.flow.step import Step
+from flo.ports.disk import Disk
+from flo.runtimes.clock import SteadyClock
+from flo.runtimes.embedded.checkpointer import SHARED_KEY, Checkpointer, decode_meta
+from flo.runtimes.embedded.shard import Shard
+from flo.stores.checkpoints import CheckpointStore
+from flo.stores.ledger import Ledger
+
+log = logging.getLogger("flo.open")
+
+FindBundle = Callable[[str, Mapping[str, bytes] | None], LoadedBundle]
+"""(revision, its files where the ledger holds them) -> the bundle, compiled."""
+
+
+@dataclass(slots=True)
+class OpenShard:
+    """A shard brought up to its ledger's end, and the bundle it was last decided under (None: a new ledger)."""
+
+    shard: Shard
+    bundle: LoadedBundle | None
+    store: CheckpointStore
+    checkpointer: Checkpointer
+    book: Book
+    replayed_blocks: int
+    took_s: float
+
+
+class Book:
+    """The loops in force: which bundle, its routes, and the reconciler's way to its actions."""
+
+    def __init__(self) -> None:
+        self.bundle: LoadedBundle | None = None
+        self.routes: dict[str, Route] = {}
+
+    @property
+    def revision(self) -> str:
+        return "" if self.bundle is None else self.bundle.revision
+
+    def action(self, loop: str, rule: str, n: int) -> CompiledAction | None:
+        return None if self.bundle is None else self.bundle.action(loop, rule, n)
+
+    def turn_to(self, bundle: LoadedBundle) -> Router:
+        """Put a bundle in force. State whose definition did not change goes on; other state begins anew."""
+        routes: dict[str, Route] = {}
+        for name, program in bundle.programs.items():
+            before = self.routes.get(name)
+            cells = program.new_cells() if before is None else program.adopt(before.program, before.cells)
+            routes[name] = Route(program, cells)
+        self.bundle = bundle
+        self.routes = routes
+        return Router(routes.values())
+
+
+def open_shard(disk: Disk, directory: str, number: int, find_bundle: FindBundle) -> OpenShard:
+    """Open for writing. Ready means: every acknowledged signal is in the state again. Call it on the event loop."""
+    began = time.perf_counter()
+    store = CheckpointStore(disk, directory, number)
+    checkpoint = store.latest()
+    ledger = Ledger.open(disk, directory, number, at_least_block=0 if checkpoint is None else checkpoint.block)
+    book = Book()
+    reconciler = Reconciler(book.action)
+    marks = Marks(86_400_000_000_000)
+    step = Step(Router(()), marks, reconciler, number)
+    fold = Fold(book.routes, marks, reconciler)
+    last_ns = 0
+    first = ledger.first_block
+    if checkpoint is not None:
+        meta = decode_meta(checkpoint.meta)
+        step.router = book.turn_to(find_bundle(meta.revision, None))
+        reconciler.restore(meta.reconciler)
+        states, fold.ahead = checkpoint.load()
+        for name, route in book.routes.items():
+            _load(route, states.get(name, {}))
+        since_ns = time.time_ns() - marks.window_ns
+        older = (block for block in ledger.scan(last=checkpoint.block) if block.written_ns >= since_ns)
+        marks_only(fold, (decode_group(block.payload) for block in older))
+        first = checkpoint.block + 1
+    replayed = 0
+    for block in ledger.scan(first=first):
+        fold.routes = book.routes
+        for applied in fold.block(block.number, decode_group(block.payload)):
+            step.router = book.turn_to(find_bundle(applied.revision, applied.files))
+        last_ns = block.written_ns
+        replayed += 1
+    clock = SteadyClock(last_ns)
+    shard = Shard(number, ledger, step, reconciler, clock)
+    shard.dirty = fold.touched
+    checkpointer = Checkpointer(shard, store, lambda: book.routes, lambda: book.revision)
+    took = time.perf_counter() - began
+    if replayed:
+        log.info("shard %d: %d blocks replayed in %.2f s", number, replayed, took)
+    return OpenShard(shard, book.bundle, store, checkpointer, book, replayed, took)
+
+
+def _load(route: Route, states: dict[str, bytes]) -> None:
+    shared = states.pop(SHARED_KEY, None)
+    cells: Cells = route.cells
+    cells.cold = states
+    if shared is not None and cells.shared:
+        cells.shared = route.program.shared_plan.decode(shared)
+
+
+def applied_event(bundle: LoadedBundle, now_ns: int, by: str) -> Applied:
+    return Applied(revision=bundle.revision, files=dict(bundle.definition.files), at_ns=now_ns, by=by)
+
