@@ -5,7 +5,7 @@ import pickle
 import msgspec
 import pytest
 
-from flo.core.secret import Secret, SecretUnavailable
+from flo.core.secret import Secret, SecretUnavailable, revealed
 
 CANARY = "hunter2-canary"
 
@@ -67,3 +67,16 @@ def test_secrets_compare_by_reference_and_match_by_value() -> None:
     assert secret.matches("x", {"A": "x"})
     assert not secret.matches("y", {"A": "x"})
     assert secret.references == ("env:A",)
+
+
+def test_the_secrets_in_an_engines_settings_are_revealed_at_any_depth() -> None:
+    settings = {
+        "url": "http://h",
+        "headers": {"A": Secret("Bearer ${env:T}")},
+        "list": [Secret("${env:T}"), 1],
+    }
+    assert revealed(settings, {"T": CANARY}) == {
+        "url": "http://h",
+        "headers": {"A": f"Bearer {CANARY}"},
+        "list": [CANARY, 1],
+    }

@@ -97,6 +97,17 @@ class Secret:
         raise TypeError("a Secret is never pickled: read the bundle in the process that needs it")
 
 
+def revealed(value: Any, environ: Mapping[str, str], read_file: Callable[[str], str] | None = None) -> Any:
+    """Settings with every `Secret` in them, at any depth, replaced by its value; for the moment an engine starts."""
+    if isinstance(value, Secret):
+        return value.reveal(environ, read_file)
+    if isinstance(value, Mapping):
+        return {name: revealed(item, environ, read_file) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(revealed(item, environ, read_file) for item in value)
+    return value
+
+
 def references(text: str) -> tuple[str, ...]:
     """The references in `text`, such as `("env:TOKEN",)`. A malformed one raises `ValueError`, not echoed."""
     found = []

@@ -172,6 +172,13 @@ def test_the_revision_depends_on_every_path_and_byte_and_on_nothing_else() -> No
     assert revision_of({"a": b"bc"}) != revision_of({"ab": b"c"})
 
 
+@pytest.mark.parametrize(
+    "path", ["/etc/x", "../x", "loops/../../x", "loops//x.yaml", "a\\b", "a\0b", "", "./x"]
+)
+def test_a_path_that_leads_out_of_the_bundle_is_refused(path: str) -> None:
+    assert "is not a path inside a bundle" in messages(read({path: b""})[1])
+
+
 def test_a_yml_file_is_not_silently_left_out() -> None:
     assert "rename it" in messages(read({"loops/x.yml": "loop: x\n"})[1])
 

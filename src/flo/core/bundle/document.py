@@ -23,8 +23,8 @@ FILE_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
 NODES_MAX = 20_000
 CHARS_PER_NODE = 32
-"""A text counts once more for every 32 characters: else 200 kB of text under 10,000 aliases would pass as few nodes
-and take minutes to walk.
+"""A text counts once more for every 32 characters: else 200 kB of text under 10,000 aliases would pass as few
+nodes and take minutes to walk.
 """
 
 INT_DIGITS_MAX = 40

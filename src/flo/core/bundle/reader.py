@@ -34,6 +34,7 @@ def read_bundle(
     check, and contracts and functions are only looked up by name.
     """
     report = Report()
+    _check_paths(files, report)
     loop_files = sorted(path for path in files if re.fullmatch(r"loops/[^/]+\.yaml", path))
     names = Names(
         engine_kinds=engine_kinds,
@@ -61,6 +62,15 @@ def read_bundle(
         sources=flo_file.sources,
     )
     return definition, []
+
+
+def _check_paths(files: Mapping[str, bytes], report: Report) -> None:
+    """A bundle may come over the network and be written to disk: no path of it may lead out of its directory."""
+    for path in files:
+        parts = path.split("/")
+        if not path.isprintable() or "\\" in path or any(part in ("", ".", "..") for part in parts):
+            shown_path = repr(path[:80])
+            report.add(Place("flo.yaml", 1, 1), f"{shown_path} is not a path inside a bundle", "use a/b.yaml")
 
 
 def revision_of(files: Mapping[str, bytes]) -> str:
