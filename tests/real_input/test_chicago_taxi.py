@@ -1,4 +1,4 @@
-"""Fifteen thousand real taxi trips against a contract: refused exactly as an independent validator refuses them.
+"""Fifteen thousand real taxi trips: the contract refuses just those an independent validator refuses.
 
 Each row of the file becomes one JSON object: a cell is written as it stands in the file where it is a number,
 as a string where it is not, and is absent where it is empty.

@@ -19,7 +19,14 @@ import msgspec
 
 from flo.core.contract.check import CheckedDocument, check_document, full_validator
 from flo.core.contract.describe import describe
-from flo.core.contract.plain import NotJson, decode_plain, fitter, maybe_deep, maybe_out_of_range
+from flo.core.contract.plain import (
+    SURELY_SHALLOW_BYTES_MAX,
+    NotJson,
+    decode_plain,
+    fitter,
+    maybe_deep,
+    maybe_out_of_range,
+)
 from flo.core.contract.shape import Shape
 from flo.core.contract.structs import NeedsFullValidator, build_type
 from flo.core.contract.violation import (
@@ -186,7 +193,8 @@ def _sorted(violations: Any) -> list[Violation]:
 
 def _bounded_depth(read: Callable[[bytes | msgspec.Raw], Any]) -> Callable[[bytes | msgspec.Raw], Any]:
     def read_bounded(raw: bytes | msgspec.Raw) -> Any:
-        if len(bytes(raw)) > 256 and maybe_deep(bytes(raw)):
+        raw = bytes(raw)
+        if len(raw) > SURELY_SHALLOW_BYTES_MAX and maybe_deep(raw):
             raise RecursionError
         return read(raw)
 
@@ -199,9 +207,11 @@ def _checked_unnamed(read: Callable[[bytes | msgspec.Raw], Any]) -> Callable[[by
     full way."""
 
     def read_checked(raw: bytes | msgspec.Raw) -> Any:
-        raw = bytes(raw)
-        str(raw, "utf-8")
-        if maybe_out_of_range(raw) or maybe_deep(raw):
+        if type(raw) is not bytes:
+            raw = bytes(raw)
+        if not raw.isascii():
+            str(raw, "utf-8")
+        if maybe_out_of_range(raw) or (len(raw) > SURELY_SHALLOW_BYTES_MAX and maybe_deep(raw)):
             raise RecursionError
         return read(raw)
 

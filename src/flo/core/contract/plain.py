@@ -3,7 +3,6 @@ fast one."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +13,15 @@ from flo.core.contract.shape import ListShape, MapShape, Nullable, ObjectShape, 
 
 Fitter = Callable[[Any], Any]
 
+# Nesting one level deeper than DEPTH_MAX takes two brackets a level.
+SURELY_SHALLOW_BYTES_MAX = 2 * DEPTH_MAX
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-# A number beyond a double needs an exponent of three digits, or more digits than these two patterns let pass:
-# 200 digits and a two-digit exponent still stay below 1e308.
-_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
-_DIGITS = re.compile(rb"[0-9]{200}")
+# A number beyond a double has an exponent of three digits or very many digits: 200 of them with an exponent of
+# two still stay below 1e308. The text is looked at with every digit made a 0: a third of a regex search's time.
+_DIGITS_AS_ZERO = bytes.maketrans(b"123456789E", b"000000000e")
+_EXPONENT_OF_THREE = b"e000"
+_DIGITS_MAX = 200
+_MANY_DIGITS = b"0" * _DIGITS_MAX
 
 
 class NotJson(Exception):
@@ -47,7 +50,7 @@ def decode_plain(raw: bytes) -> Any:
         raise NotJson("json", f"the bytes are not one JSON value: {error}") from error
     except RecursionError as error:
         raise NotJson("depth", f"the JSON is nested deeper than {DEPTH_MAX} levels") from error
-    if maybe_deep(raw) and _depth_exceeds(value):
+    if len(raw) > SURELY_SHALLOW_BYTES_MAX and maybe_deep(raw) and _depth_exceeds(value):
         raise NotJson("depth", f"the JSON is nested deeper than {DEPTH_MAX} levels")
     return value
 
@@ -55,7 +58,7 @@ def decode_plain(raw: bytes) -> Any:
 def maybe_deep(raw: bytes) -> bool:
     """Whether the text could be nested deeper than DEPTH_MAX. Never wrong in saying no; brackets inside
     strings may make it wrong in saying yes."""
-    if len(raw) <= 2 * DEPTH_MAX or raw.count(b"[") + raw.count(b"{") <= DEPTH_MAX:
+    if raw.count(b"[") + raw.count(b"{") <= DEPTH_MAX:
         return False
     depth = 0
     for byte in raw.translate(None, _NOT_BRACKETS):
@@ -71,7 +74,8 @@ def maybe_deep(raw: bytes) -> bool:
 def maybe_out_of_range(raw: bytes) -> bool:
     """Whether some number in the text could be beyond what a double holds; may say yes where none is, never
     no."""
-    return _EXPONENT.search(raw) is not None or (len(raw) > 200 and _DIGITS.search(raw) is not None)
+    digits = raw.translate(_DIGITS_AS_ZERO, b"+")
+    return _EXPONENT_OF_THREE in digits or (len(digits) >= _DIGITS_MAX and _MANY_DIGITS in digits)
 
 
 def _depth_exceeds(value: Any) -> bool:
@@ -89,9 +93,11 @@ def _depth_exceeds(value: Any) -> bool:
 
 
 def fitter(shape: Shape) -> Fitter | None:
-    """A function that turns a plain value of this shape into what the shape promises, or None where it already
-    is: doubles become floats, whole floats of integers become ints. Containers are changed in place. It raises
-    NotJson(`number`) for an integer no double holds where a double is promised."""
+    """A function that turns a plain value of this shape into what it promises, or None where it already is.
+
+    Doubles become floats, whole floats of integers become ints. Containers are changed in place. The function
+    raises NotJson(`number`) for an integer no double holds where a double is promised.
+    """
     return _Fitters().of(shape)
 
 
