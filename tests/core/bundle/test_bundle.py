@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.bundle.bundles import DESIGN, KINDS, LOOP, SOURCE_KINDS, messages, read, read_loop
@@ -109,6 +110,12 @@ def test_every_expression_and_template_of_the_example_stands_where_it_says() -> 
                     value = value[step]
                 if isinstance(value, str):
                     assert lines[place.line - 1][place.column - 1 :].startswith(value)
+
+
+def test_the_parser_without_libyaml_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_libyaml = read_bundle(FILES, KINDS, SOURCE_KINDS)
+    monkeypatch.setattr("flo.core.bundle.document._LOADER", yaml.SafeLoader)
+    assert read_bundle(FILES, KINDS, SOURCE_KINDS) == with_libyaml
 
 
 def test_all_problems_of_all_files_come_at_once_in_file_order() -> None:

@@ -49,6 +49,7 @@ CASES = [
     ("otherwise: ${data.x}", "nothing is filled in here"),
     ("where: [a]", "a list stands where an expression is expected (quote the whole expression"),
     ("where:", "no expression is written"),
+    ("where: data.note == 'a #b'", "4:8: loop `cards`, `where`: a ` #` ends the text in the middle"),
     ("diagnose: {}", "`diagnose` is not in this release (leave it out"),
     ("settle: 30m", "`settle` is not in this release"),
     ("state: {n: {over: 1m}}", "exactly one kind is needed, it has none"),

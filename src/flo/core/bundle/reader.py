@@ -65,7 +65,7 @@ def read_bundle(
 
 
 def _check_paths(files: Mapping[str, bytes], report: Report) -> None:
-    """A bundle may come over the network and be written to disk: no path of it may lead out of its directory."""
+    """A bundle may come over the network and be written to disk: no path of it may lead out of it."""
     for path in files:
         parts = path.split("/")
         if not path.isprintable() or "\\" in path or any(part in ("", ".", "..") for part in parts):
