@@ -141,6 +141,12 @@ def test_what_the_standard_allows_and_nobody_mistyped_is_loaded(schema: dict[str
     assert problems_of(schema) == []
 
 
+def test_a_chain_of_references_longer_than_flo_follows_is_a_problem_and_not_a_crash() -> None:
+    chain: dict[str, Any] = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(2000)}
+    problem = only_problem({"$ref": "#/$defs/d0", "$defs": {**chain, "d2000": {"type": "integer"}}})
+    assert "nested deeper than FLO follows (flatten the chain of $ref" in problem
+
+
 def test_true_and_false_are_contracts() -> None:
     assert problems_of("true") == []
     assert problems_of("false") == []

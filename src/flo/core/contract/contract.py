@@ -92,29 +92,24 @@ class Contract:
         and an `integer` an int, also where the sender wrote 950 or 950.0. Fields the contract does not name
         are dropped from structs (`as_json` has them).
         """
-        if self._read_open is None:
-            try:
-                return self._read(raw)
-            except _UNREADABLE:
-                return self._judge(raw)
         try:
             return self._read(raw)
         except _UNREADABLE:
-            return self._decode_open(raw)
+            return self._read_again(raw)
 
-    def _decode_open(self, raw: bytes | msgspec.Raw) -> Any:
-        """The strict reader refused: perhaps only for a field that the contract does not name but allows.
-        Once such data was seen, more is expected, and the reader that skips unnamed fields goes first from
-        then on. That changes the speed of later calls and never a verdict."""
-        assert self._read_open is not None
-        if self._read is not self._read_open:
-            try:
-                data = self._read_open(raw)
-            except _UNREADABLE:
-                return self._judge(raw)
-            self._read = self._read_open
-            return data
-        return self._judge(raw)
+    def _read_again(self, raw: bytes | msgspec.Raw) -> Any:
+        """The first reader refused, perhaps only for a field that the contract does not name but allows. Once
+        such data was seen, more is expected, and the reader that skips unnamed fields goes first from then
+        on. That changes the speed of later calls and never a verdict.
+        """
+        if self._read_open is None or self._read is self._read_open:
+            return self._judge(raw)
+        try:
+            data = self._read_open(raw)
+        except _UNREADABLE:
+            return self._judge(raw)
+        self._read = self._read_open
+        return data
 
     def _judge(self, raw: bytes | msgspec.Raw) -> Any:
         """The full verdict, and the data in the form the shape promises."""
@@ -184,7 +179,11 @@ def load_contract(
     checked, problems = check_document(document, file)
     if checked is None:
         return None, problems
-    return Contract(name, version, checked), []
+    try:
+        return Contract(name, version, checked), []
+    except RecursionError:
+        hint = "flatten the chain of $ref, or of schemas inside schemas"
+        return None, [Problem(file, 1, 1, "the schema is nested deeper than FLO follows", hint)]
 
 
 def _sorted(violations: Any) -> list[Violation]:

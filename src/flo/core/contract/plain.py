@@ -16,8 +16,8 @@ Fitter = Callable[[Any], Any]
 # Nesting one level deeper than DEPTH_MAX takes two brackets a level.
 SURELY_SHALLOW_BYTES_MAX = 2 * DEPTH_MAX
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-# A number beyond a double has an exponent of three digits or very many digits: 200 of them with an exponent of
-# two still stay below 1e308. The text is looked at with every digit made a 0: a third of a regex search's time.
+# A number beyond a double has an exponent of three digits or very many digits: 200 of them with an exponent
+# of two still stay below 1e308. Every digit is made a 0 to look for either: a third of a regex search's time.
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789E", b"000000000e")
 _EXPONENT_OF_THREE = b"e000"
 _DIGITS_MAX = 200
