@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -54,7 +55,7 @@ def salvage(disk: Disk, directory: str, shard: int = 0) -> list[LostBlocks]:
     try:
         segments = list_segments(disk, path)
         lost: list[LostBlocks] = []
-        for segment, following in zip(segments, [*segments[1:], None], strict=True):
+        for segment, following in itertools.zip_longest(segments, segments[1:]):
             last = following.name.first_block - 1 if following else None
             if last is None or last >= segment.name.first_block:
                 lost += _salvage_segment(disk, path, shard, segment, last)
