@@ -17,10 +17,11 @@ PAUSE_S = 0.5  # doubles: FLO may be restarting, which takes seconds
 
 
 def announce(kind: str, key: str, data: dict[str, Any], command: dict[str, Any]) -> None:
-    """Send one signal; returns once FLO has it. Its id is made from the command's key, so a repeat is a duplicate.
+    """Send one signal; returns once FLO has it. Its id is made from the command's key, so a repeat is a
+    duplicate.
 
-    `OSError` where FLO refuses it, or does not answer for some fifteen seconds: the command has then failed, and FLO
-    runs it again, which finds its work done and announces it.
+    `OSError` where FLO refuses it, or does not answer for some fifteen seconds: the command has then failed,
+    and FLO runs it again, which finds its work done and announces it.
     """
     event: dict[str, Any] = {
         "specversion": "1.0",

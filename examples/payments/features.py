@@ -1,7 +1,8 @@
 """What the network sees of a transaction: one definition for deciding (one row) and for training (many).
 
-Deciding takes the windows from FLO's state; training rebuilds them from the gateway's own record of transactions, over
-the same windows `(t - over, t]` with the transaction itself included, so that a row looks the same in both places.
+Deciding takes the windows from FLO's state; training rebuilds them from the gateway's own record of
+transactions, over the same windows `(t - over, t]` with the transaction itself included, so that a row looks
+the same in both places.
 """
 
 from __future__ import annotations

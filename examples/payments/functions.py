@@ -1,11 +1,11 @@
 """What the rules and the `trainer` engine call.
 
-`network_score` runs in the deciding process: it reads one small file when the model changes, and nothing else.
-`retrain` and `swap_model` run in worker processes of the python engine. Both may be told twice with the same command
-key, and do their work once.
+`network_score` runs in the deciding process: it reads one small file when the model changes, and nothing
+else. `retrain` and `swap_model` run in worker processes of the python engine. Both may be told twice with
+the same command key, and do their work once.
 
-Models and the gateway's record stand under `PAYMENTS_HOME` (`demo-data` beside this file where it is not set); news of
-a model goes to `FLO_URL` (http://127.0.0.1:8750 where it is not set), as CloudEvents.
+Models and the gateway's record stand under `PAYMENTS_HOME` (`demo-data` beside this file where it is not
+set); news of a model goes to `FLO_URL` (http://127.0.0.1:8750 where it is not set), as CloudEvents.
 """
 
 from __future__ import annotations
@@ -40,22 +40,21 @@ def network_score(
 ) -> dict[str, Any]:
     """How likely fraud is, 0 to 1, and the version of the network that says so.
 
-    0.5 is where 1.5 % of honest transactions would be reviewed, 0.9 where 0.2 % would be declined. Where no network was
-    ever put in use, the score is 0 and the version "none": the other rules decide alone.
+    0.5 is where 1.5 % of honest transactions would be reviewed, 0.9 where 0.2 % would be declined. Where no
+    network was ever put in use, the score is 0 and the version "none": the other rules decide alone.
     """
     scorer, version = _current.get()
     if scorer is None:
         return {"score": 0.0, "version": version}
-    row = features(
-        amount, country, device, entry, category, x, y, count_10m, sum_10m, devices_1d, profile
-    )
+    row = features(amount, country, device, entry, category, x, y, count_10m, sum_10m, devices_1d, profile)
     return {"score": scorer.score(row), "version": version}
 
 
-def retrain(arguments: dict, command: dict) -> dict:  # type: ignore[type-arg]
+def retrain(arguments: dict[str, Any], command: dict[str, Any]) -> dict[str, Any]:
     """Train a challenger on what the labels taught, judge it, and say so in a `model.trained` signal.
 
-    The version is made from the command's key: the same command makes, and announces, one model, however often it runs.
+    The version is made from the command's key: the same command makes, and announces, one model, however
+    often it runs.
     """
     key = str(command["key"])
     note = train_challenger(HOME, key)
@@ -65,7 +64,7 @@ def retrain(arguments: dict, command: dict) -> dict:  # type: ignore[type-arg]
     return result
 
 
-def swap_model(arguments: dict, command: dict) -> dict:  # type: ignore[type-arg]
+def swap_model(arguments: dict[str, Any], command: dict[str, Any]) -> dict[str, Any]:
     """Put a version in use, at once and wholly, and say so in a `model.swapped` signal.
 
     Fenced by the command's sequence: after a newer swap an older one changes nothing, and announces nothing.

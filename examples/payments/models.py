@@ -4,8 +4,9 @@
     models/<version>.json    what it was trained on and how well it did
     models/current.json      the alias: {"version", "sha256", "seq"}
 
-An artifact is written whole under another name and renamed, so a reader sees all of it or none; the alias is replaced
-the same way, and names the artifact's digest. After a crash at any moment the old or the new model is in use.
+An artifact is written whole under another name and renamed, so a reader sees all of it or none; the alias is
+replaced the same way, and names the artifact's digest. After a crash at any moment the old or the new model
+is in use.
 """
 
 from __future__ import annotations
@@ -56,12 +57,14 @@ class Models:
     def meta(self, version: str) -> dict[str, Any] | None:
         """What `save` was told of a version, or None where there is no such version."""
         path = self.artifact(version).with_suffix(".json")
-        return msgspec.json.decode(path.read_bytes()) if path.exists() else None  # type: ignore[no-any-return]
+        return msgspec.json.decode(path.read_bytes()) if path.exists() else None
 
     def versions(self) -> list[dict[str, Any]]:
         """The notes of all versions, oldest first."""
         notes = [path for path in self.directory.glob("*.json") if path != self.alias_path]
-        return sorted((msgspec.json.decode(path.read_bytes()) for path in notes), key=lambda note: note["trained_ns"])
+        return sorted(
+            (msgspec.json.decode(path.read_bytes()) for path in notes), key=lambda note: note["trained_ns"]
+        )
 
     def save(self, version: str, network: Network, meta: dict[str, Any]) -> None:
         """Durable on return. The note comes last: a version that has one is complete."""
@@ -80,12 +83,15 @@ class Models:
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
-            raise ModelError(f"{self.alias_path} is damaged ({error}): remove it and swap a model in again") from None
+            raise ModelError(
+                f"{self.alias_path} is damaged ({error}): remove it and swap a model in again"
+            ) from None
 
     def swap(self, version: str, seq: int = 0) -> tuple[Alias, Alias | None]:
         """Put a version in use: `(alias now, alias before)`. Repeating it changes nothing.
 
-        A `seq` below the alias's own is an answer to an older command: the alias stays, and is returned as it is.
+        A `seq` below the alias's own is an answer to an older command: the alias stays, and is returned as
+        it is.
         """
         with self.lock("current"):
             before = self.alias()
@@ -112,8 +118,9 @@ class Models:
 class CurrentModel:
     """The model in use, as one deciding process sees it: a swap is noticed within `CHECK_EVERY_S`.
 
-    The alias is looked at (one stat) at most that often; the artifact is read whole and checked against its digest
-    before it takes the old one's place. One that cannot be used is logged, once, and the old one stays.
+    The alias is looked at (one stat) at most that often; the artifact is read whole and checked against its
+    digest before it takes the old one's place. One that cannot be used is logged, once, and the old one
+    stays.
     """
 
     def __init__(self, models: Models) -> None:
@@ -146,7 +153,9 @@ class CurrentModel:
                 return
             data = self.models.artifact(alias.version).read_bytes()
             if hashlib.sha256(data).hexdigest() != alias.sha256:
-                raise ModelError(f"model {alias.version} is not the one that was swapped in: its digest differs")
+                raise ModelError(
+                    f"model {alias.version} is not the one that was swapped in: its digest differs"
+                )
             self._scorer, self.version = Scorer(_network(data, alias.version)), alias.version
         except (ModelError, OSError) as error:
             _log.error("keeping model %s: %s", self.version or "none", error)

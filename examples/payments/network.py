@@ -21,7 +21,8 @@ HONEST_DECLINED = 0.002
 """Shares of honest transactions above the scores 0.5 and 0.9."""
 
 POSITIVE_WEIGHT_MAX = 20.0
-"""A fraud weighs as much as the honest rows it is rarer than, up to this: beyond it a single odd label bends the net."""
+"""A fraud weighs as much as the honest rows it is rarer than, up to this: beyond it a single odd label bends
+the net."""
 
 BATCH = 512
 STEPS = 1500
@@ -47,7 +48,7 @@ class Network:
 
     def scores(self, x: Floats) -> Floats:
         """0 to 1 for each row."""
-        return 1.0 / (1.0 + np.exp(-np.clip(self.logits(x), -40.0, 40.0)))  # type: ignore[no-any-return]
+        return 1.0 / (1.0 + np.exp(-np.clip(self.logits(x), -40.0, 40.0)))
 
     def to_bytes(self) -> bytes:
         buffer = io.BytesIO()
@@ -62,7 +63,8 @@ class Network:
 
 
 class Scorer:
-    """One network, for one row at a time. Plain Python: for a single row numpy's calls cost as much as the sums."""
+    """One network, for one row at a time. Plain Python: for a single row numpy's calls cost as much as the
+    sums."""
 
     def __init__(self, network: Network) -> None:
         # The standardisation is folded into the first layer: w·(x - m)/s + b = (w/s)·x + (b - (w/s)·m).
@@ -88,7 +90,8 @@ class Scorer:
 def train(x: Floats, y: Floats, *, seed: int, weights: Floats | None = None, steps: int = STEPS) -> Network:
     """A calibrated network. `y` is 1 for fraud; `weights` says how much each row counts.
 
-    The same arguments give the same network on the same machine. Raises `ValueError` where a class is missing.
+    The same arguments give the same network on the same machine. Raises `ValueError` where a class is
+    missing.
     """
     frauds = int(y.sum())
     if not 0 < frauds < len(y):
@@ -161,7 +164,8 @@ def auc(scores: Floats, y: Floats) -> float:
 
 
 def recall_at(scores: Floats, y: Floats, honest_share: float = HONEST_REVIEWED) -> float:
-    """Share of frauds above the score that this share of honest rows exceeds: recall at a fixed cost of review."""
+    """Share of frauds above the score that this share of honest rows exceeds: recall at a fixed cost of
+    review."""
     if not (y > 0).any() or not (y == 0).any():
         return math.nan
     threshold = np.quantile(scores[y == 0], 1.0 - honest_share)

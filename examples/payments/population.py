@@ -1,10 +1,12 @@
 """The cards and terminals of the example: who pays, where, with what.
 
-Everything follows from (seed, cards, terminals), so the traffic generator, the profile service and the trainer agree
-about every card without sharing a file. Countries are planes of 1,000 x 1,000 km; a card lives somewhere in one.
+Everything follows from (seed, cards, terminals), so the traffic generator, the profile service and the
+trainer agree about every card without sharing a file. Countries are planes of 1,000 x 1,000 km; a card lives
+somewhere in one.
 
-The shape (customers with a home, a usual amount and nearby terminals) is that of the simulator in the public Fraud
-Detection Handbook (Le Borgne, Siblini, Lebichot, Bontempi, 2022); countries, devices and entry modes are added here.
+The shape (customers with a home, a usual amount and nearby terminals) is that of the simulator in the public
+Fraud Detection Handbook (Le Borgne, Siblini, Lebichot, Bontempi, 2022); countries, devices and entry modes
+are added here.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ CATEGORY_WEIGHTS = (0.30, 0.20, 0.12, 0.12, 0.12, 0.07, 0.05, 0.02)
 COUNTRY_SIZE_KM = 1000.0
 NEARBY_TERMINALS = 6
 ACTIVITY_EXPONENT = 0.6
-"""Zipf over 20,000 cards: the busiest card makes 0.8 % of all transactions (a company's purchasing card, some ten an
-hour). With an exponent of 1 it would make 10 %, several a minute, which no card does."""
+"""Zipf over 20,000 cards: the busiest card makes 0.8 % of all transactions (a company's purchasing card,
+some ten an hour). With an exponent of 1 it would make 10 %, several a minute, which no card does."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ def terminal_name(terminal: int) -> str:
 def device_name(card: int, slot: int) -> str:
     """A device's fingerprint. Slots 0 to 2 are a card's own; higher ones are devices nobody has seen before.
 
-    The number is mixed by murmur3's 32-bit finaliser, a bijection: a fingerprint gives neither card nor slot away.
+    The number is mixed by murmur3's 32-bit finaliser, a bijection: a fingerprint gives neither card nor slot
+    away.
     """
     h = (card * 4096 + slot) & 0xFFFFFFFF
     h = ((h ^ h >> 16) * 0x85EBCA6B) & 0xFFFFFFFF

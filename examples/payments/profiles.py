@@ -3,11 +3,12 @@
     python profiles.py --port 8760 --seed 7
     curl http://127.0.0.1:8760/profiles/c000017
 
-`GET /profiles/{card}` answers 200 with the profile, 404 for a card it does not know, and 429 with `Retry-After` above
-its rate. `GET /healthz` answers what it served. The profiles follow from the seed, as the traffic's cards do.
+`GET /profiles/{card}` answers 200 with the profile, 404 for a card it does not know, and 429 with
+`Retry-After` above its rate. `GET /healthz` answers what it served. The profiles follow from the seed, as
+the traffic's cards do.
 
-Port 0 takes a free port; the first line on stdout says which. SIGTERM and SIGINT end it: answers under way are given,
-then it exits with 0.
+Port 0 takes a free port; the first line on stdout says which. SIGTERM and SIGINT end it: answers under way
+are given, then it exits with 0.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class TokenBucket:
 class ProfileService:
     """Answers requests; `latency_ms` is the median of what it waits before each, log-normally spread."""
 
-    def __init__(self, population: Population, rate_per_s: float = RATE_PER_S, latency_ms: float = 0.0) -> None:
+    def __init__(
+        self, population: Population, rate_per_s: float = RATE_PER_S, latency_ms: float = 0.0
+    ) -> None:
         self.population = population
         self.latency_ms = latency_ms
         self.served = 0
@@ -127,7 +130,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8760, help="0 for a free one")
     parser.add_argument("--seed", type=int, default=7, help="the traffic's seed")
     parser.add_argument("--cards", type=int, default=20_000)
-    parser.add_argument("--rate", type=float, default=RATE_PER_S, help="requests a second, above which it answers 429")
+    parser.add_argument(
+        "--rate", type=float, default=RATE_PER_S, help="requests a second, above which it answers 429"
+    )
     parser.add_argument("--latency-ms", type=float, default=0.0, help="median wait before an answer")
     options = parser.parse_args(arguments)
     if options.rate <= 0:

@@ -1,12 +1,14 @@
 """Who pays what, drawn at random: honest transactions and three kinds of fraud, an hour at a time, as arrays.
 
-- honest: log-normal around what the card's owner usually pays; two thirds at nearby terminals, one third online; now
-  and then abroad, far from home, on a new device, or for much more than usual.
+- honest: log-normal around what the card's owner usually pays; two thirds at nearby terminals, one third
+  online; now and then abroad, far from home, on a new device, or for much more than usual.
 - `amount`: an account taken over, paying many times the usual amount from the owner's own device and country.
-- `terminal`: a terminal compromised for some hours, where cloned magnetic stripes pay ordinary amounts far from home.
+- `terminal`: a terminal compromised for some hours, where cloned magnetic stripes pay ordinary amounts far
+  from home.
 - `stolen`: a burst of small payments, then large ones, within minutes, from a new device abroad.
 
-The idea of the scenarios is that of the simulator in the public Fraud Detection Handbook (2022); this is our own code.
+The idea of the scenarios is that of the simulator in the public Fraud Detection Handbook (2022); this is our
+own code.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS
 
 FRAUD_SHARE = 0.012
-"""Of all transactions, by number. Card schemes see 0.1 %; the Handbook's simulator 0.8 %. A minute's demonstration needs
-enough of them to learn from."""
+"""Of all transactions, by number. Card schemes see 0.1 %; the Handbook's simulator 0.8 %. A minute's
+demonstration needs enough of them to learn from."""
 
 SCENARIOS = ("amount", "terminal", "stolen")
 MIX_BEFORE = (0.92, 0.0, 0.08)
@@ -68,10 +70,12 @@ COLUMN_NAMES = tuple(Columns.__dataclass_fields__)
 
 @dataclass(frozen=True)
 class Scenarios:
-    """Draws transactions of one population. Rates are expected transactions in the hour that begins at `start`."""
+    """Draws transactions of one population. Rates are expected transactions in the hour that begins at
+    `start`."""
 
     population: Population
     seed: int
+    origin_ns: int  # from where periods are counted
     shift_ns: int | None = None
 
     def honest(self, rng: np.random.Generator, rate: float, start: int) -> Columns:
@@ -107,8 +111,8 @@ class Scenarios:
         )
 
     def frauds(self, rng: np.random.Generator, rate: float, start: int) -> list[Columns]:
-        """Both mixes are drawn for every hour and cut at the moment of the shift, so the hour before it is the same
-        whether a shift comes or not."""
+        """Both mixes are drawn for every hour and cut at the moment of the shift, so the hour before it is
+        the same whether a shift comes or not."""
         made = []
         for mix, after in ((MIX_BEFORE, False), (MIX_AFTER, True)):
             amount = self._amount(rng, rate * mix[0], start)
@@ -145,8 +149,8 @@ class Scenarios:
     def _terminal(self, rng: np.random.Generator, rate: float, start: int) -> Columns:
         n = int(rng.poisson(rate))
         people = self.population
-        period = start // TERMINAL_PERIOD_NS
-        which = np.random.default_rng([self.seed, 0x434D50, period])
+        period = (start - self.origin_ns) // TERMINAL_PERIOD_NS
+        which = np.random.default_rng([self.seed, 0x434D50, max(period, 0)])
         bad = which.integers(0, people.terminals, COMPROMISED_AT_ONCE)
         terminal = bad[rng.integers(0, COMPROMISED_AT_ONCE, n)]
         country = people.terminal_country[terminal]
@@ -201,7 +205,7 @@ class Scenarios:
         sizes = np.array([len(ids) for ids in groups])
         offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         flat = np.concatenate(groups)
-        return flat[offsets[country] + (rng.random(len(country)) * sizes[country]).astype(np.int64)]
+        return flat[offsets[country] + (rng.random(len(country)) * sizes[country]).astype(np.int64)]  # type: ignore[no-any-return]
 
     def _card_of_country(self, rng: np.random.Generator, country: Ints) -> Ints:
         """A card of each country; any card where the country has none."""

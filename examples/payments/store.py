@@ -1,13 +1,15 @@
 """The gateway's own record: what it authorised, and what became of it. A real one would be a feature store.
 
-FLO moves no data: it commands a training and names nothing but the store. The gateway appends here; the trainer reads.
+FLO moves no data: it commands a training and names nothing but the store. The gateway appends here; the
+trainer reads.
 
     store/population.json      which population's profiles belong to these cards
     store/history.npz          rows and labels of the days before
     store/transactions.ndjson  the tx.authorized events since
     store/labels.ndjson        the label events since
 
-Files are only ever appended to, in whole lines; a reader leaves a line that is not yet ended for the next time.
+Files are only ever appended to, in whole lines; a reader leaves a line that is not yet ended for the next
+time.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from features import NAMES, Transaction, rows
 from population import Floats, Ints, Population, card_number
 
 MATURE_NS = 2 * 3600 * 1_000_000_000
-"""A transaction this old without a fraud label is honest; a younger one is not yet known. Twice the usual delay."""
+"""A transaction this old without a fraud label is honest; a younger one is not yet known. Twice the usual
+delay."""
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -78,12 +81,15 @@ class Store:
             return Rows(arrays["x"], arrays["y"], [], np.empty(0, dtype=np.int64))
 
     def recent(self) -> Rows:
-        """The transactions since whose label is known: frauds as reported, others once they are `MATURE_NS` old."""
+        """The transactions since whose label is known: frauds as reported, others once they are `MATURE_NS`
+        old."""
         labels = {line.data.tx_id: line.data.label for line in _lines(self._labels, _Label)}
         events = _lines(self._transactions, _Event)
         if not events:
             return Rows(np.empty((0, len(NAMES))), np.empty(0), [], np.empty(0, dtype=np.int64))
-        times: Ints = np.array([event.time.rstrip("Z") for event in events], dtype="datetime64[ns]").astype(np.int64)
+        times: Ints = np.array([event.time.rstrip("Z") for event in events], dtype="datetime64[ns]").astype(
+            np.int64
+        )
         order = np.argsort(times, kind="stable").tolist()
         pairs = [(int(times[i]), events[i].data) for i in order]
         newest_ns = pairs[-1][0]

@@ -2,13 +2,15 @@
 
     python traffic.py --count 50000 --seed 7 > traffic.ndjson
 
-Cards are busy by a Zipf law and make `TX_PER_CARD_DAY` transactions a day each on average, more by day than by night;
-what they buy, and what thieves do, is drawn in scenarios.py. The mix of fraud shifts once, at `Plan.shift_ns`. For every
-fraud a label (`tx.chargeback`) follows, late by `LABEL_DELAY_MEDIAN_S`, log-normally spread.
+Cards are busy by a Zipf law and make `TX_PER_CARD_DAY` transactions a day each on average, more by day than
+by night; what they buy, and what thieves do, is drawn in scenarios.py. The mix of fraud shifts once, at
+`Plan.shift_ns`. For every fraud a label (`tx.chargeback`) follows, late by `LABEL_DELAY_MEDIAN_S`,
+log-normally spread.
 
-Time. Event time runs at its natural rate inside the events: 20,000 cards make 40,000 transactions a day. Whoever sends
-them chooses the speed: at 833 a second, one second of the wall is half an hour of event time, and a minute is 30 hours.
-Label delays are compressed besides: a chargeback takes weeks in life, and an hour here.
+Time. Event time runs at its natural rate inside the events: 20,000 cards make 40,000 transactions a day.
+Whoever sends them chooses the speed: at 833 a second, one second of the wall is half an hour of event time,
+and a minute is 30 hours. Label delays are compressed besides: a chargeback takes weeks in life, and an hour
+here.
 
 The same (seed, plan) gives the same events, byte for byte, however many are taken.
 """
@@ -32,10 +34,9 @@ LABEL_DELAY_MEDIAN_S = 3600.0
 LABEL_DELAY_SIGMA = 0.35
 LABEL_DELAY_MAX_S = 4 * 3600.0
 
-DIURNAL = np.array(
-    [0.35, 0.22, 0.15, 0.12, 0.14, 0.25, 0.5, 0.85, 1.1, 1.25, 1.35, 1.5]
-    + [1.65, 1.6, 1.45, 1.4, 1.45, 1.6, 1.75, 1.65, 1.35, 1.05, 0.75, 0.51]
-)
+_NIGHT_AND_MORNING = (0.35, 0.22, 0.15, 0.12, 0.14, 0.25, 0.5, 0.85, 1.1, 1.25, 1.35, 1.5)
+_AFTERNOON_AND_EVENING = (1.65, 1.6, 1.45, 1.4, 1.45, 1.6, 1.75, 1.65, 1.35, 1.05, 0.75, 0.51)
+DIURNAL = np.array([*_NIGHT_AND_MORNING, *_AFTERNOON_AND_EVENING])
 """Relative rate by hour of the day."""
 
 DEFAULT_START_NS = 1_767_571_200 * SECOND_NS  # 2026-01-05, a Monday, 00:00 UTC
@@ -65,7 +66,7 @@ class Traffic:
     def __post_init__(self) -> None:
         plan = self.plan
         self.population = Population(plan.seed, plan.cards, plan.terminals)
-        self._scenarios = Scenarios(self.population, plan.seed, plan.shift_ns)
+        self._scenarios = Scenarios(self.population, plan.seed, plan.start_ns, plan.shift_ns)
 
     def tx_in_hour(self, hour: int) -> float:
         """Expected transactions in an hour, counted from the plan's start."""
@@ -106,7 +107,8 @@ class Traffic:
             yield heapq.heappop(labels)[2]
 
     def _hours(self) -> Iterator[Columns]:
-        """One hour of event time after the other, each drawn from a generator of its own, in order of time."""
+        """One hour of event time after the other, each drawn from a generator of its own, in order of
+        time."""
         hour = 0
         held: list[Columns] = []
         while True:
@@ -126,8 +128,8 @@ class Traffic:
         columns = zip(
             rows.time.tolist(), _times(rows.time), (rows.time // HOUR_NS % 24).tolist(), rows.card.tolist(),
             rows.terminal.tolist(), rows.amount.tolist(), rows.country.tolist(), rows.device.tolist(),
-            rows.entry.tolist(), rows.category.tolist(), np.round(rows.place, 1).tolist(), rows.scenario.tolist(),
-            strict=True,
+            rows.entry.tolist(), rows.category.tolist(), np.round(rows.place, 1).tolist(),
+            rows.scenario.tolist(), strict=True,
         )  # fmt: skip
         for (
             time_ns,

@@ -1,4 +1,5 @@
-"""Training, for real: the first model from the days before, and new ones from what the labels taught since."""
+"""Training, for real: the first model from the days before, and new ones from what the labels taught
+since."""
 
 from __future__ import annotations
 
@@ -24,11 +25,13 @@ HISTORY_HOURS = 30
 HISTORY_STREAM = 9
 
 RECENT_WEIGHT = 3.0
-"""What was seen since weighs more than the days before, as fraud of yesterday is likelier than fraud of last month."""
+"""What was seen since weighs more than the days before, as fraud of yesterday is likelier than fraud of last
+month."""
 HOLD_OUT = 3
 """One in so many recent transactions is kept from training."""
 JUDGED_NS = 5 * HOUR_NS
-"""Champion and challenger are judged on those kept in the newest hours: the question is who does better from now on."""
+"""Champion and challenger are judged on those kept in the newest hours: the question is who does better from
+now on."""
 MARGIN = 0.03
 """A challenger must catch this much more of the held-out fraud: below it, a swap is noise."""
 FRAUDS_MIN = 8
@@ -38,7 +41,8 @@ BASE_VERSION = "base"
 
 
 def prepare(home: Path, plan: Plan) -> dict[str, Any]:
-    """Make store and first model under `home`, as they are before the traffic of `plan` begins; what was there goes.
+    """Make store and first model under `home`, as they are before the traffic of `plan` begins; what was
+    there goes.
 
     Takes about two seconds. The same plan gives the same model.
     """
@@ -73,10 +77,11 @@ def version_of(key: str) -> str:
 
 
 def retrain(home: Path, key: str) -> dict[str, Any]:
-    """Train a challenger on everything labelled, judge it against the champion, keep it; does not put it in use.
+    """Train a challenger on everything labelled, judge it against the champion, keep it; does not put it in
+    use.
 
-    The version is made from `key`: told twice, or by two processes at once, one model is trained, and both get its
-    note. A crash before the note is written leaves nothing that counts.
+    The version is made from `key`: told twice, or by two processes at once, one model is trained, and both
+    get its note. A crash before the note is written leaves nothing that counts.
     """
     models, store = Models(home / "models"), Store(home / "store")
     version = version_of(key)

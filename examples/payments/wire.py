@@ -1,13 +1,14 @@
 """A lean HTTP/1.1 client for driving load: kept-alive connections, one request at a time on each.
 
-It knows what FLO's API answers (a status, headers, a body of stated length) and no more: about 40 µs of CPU a request,
-so that on two cores the driver does not take from FLO what it measures.
+It knows what FLO's API answers (a status, headers, a body of stated length) and no more: about 40 µs of CPU
+a request, so that on two cores the driver does not take from FLO what it measures.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -174,11 +175,11 @@ class Pool:
             turn = self._queue.popleft()
             if not turn.done():
                 task = asyncio.ensure_future(self._connect())
-                task.add_done_callback(lambda done: _hand_over(done, turn))
+                task.add_done_callback(partial(_hand_over, turn))
                 return
 
 
-def _hand_over(done: asyncio.Future[_Connection], turn: asyncio.Future[_Connection]) -> None:
+def _hand_over(turn: asyncio.Future[_Connection], done: asyncio.Future[_Connection]) -> None:
     error = done.exception()
     if turn.done():
         if error is None:
