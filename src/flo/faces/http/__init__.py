@@ -1,6 +1,6 @@
 """The HTTP API: signals in, decisions out, and everything that can be asked of a running FLO."""
 
-from flo.faces.http.app import build_app, flo_version
+from flo.faces.http.app import build_app
 from flo.faces.http.limits import Limits
 from flo.faces.http.server import check_bind, serve
 from flo.faces.http.tokens import SCOPES, Token, TokenTable, load_tokens
@@ -12,7 +12,6 @@ __all__ = [
     "TokenTable",
     "build_app",
     "check_bind",
-    "flo_version",
     "load_tokens",
     "serve",
 ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 import msgspec
 from aiohttp import web
 
+from flo import __version__
 from flo.faces.http.guard import gate
 from flo.faces.http.limits import Limits
 from flo.faces.http.live import end_streams
@@ -31,17 +30,9 @@ def build_app(
         middlewares=[gate({route.handler: route.scope for route in ROUTES})],
     )
     app[STATE] = State(
-        service, tokens, limits, openapi=msgspec.json.encode(build_openapi(flo_version(), limits))
+        service, tokens, limits, openapi=msgspec.json.encode(build_openapi(__version__, limits))
     )
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
     app.on_shutdown.append(end_streams)
     return app
-
-
-def flo_version() -> str:
-    """The installed version; `0` in a tree that was never installed."""
-    try:
-        return version("flo-orchestrator")
-    except PackageNotFoundError:
-        return "0"

@@ -1,0 +1,1 @@
+"""The commands of `flo`, one a file; each module's `command` is what runs."""

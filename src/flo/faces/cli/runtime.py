@@ -1,0 +1,83 @@
+"""The command line's calls into the embedded runtime: every one of them stands here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from flo.core.bundle import EngineKind
+from flo.flow.reload import LoadedBundle, load_bundle
+from flo.ports.service import Service
+from flo.stores.bundle_directory import read_directory
+from flo.stores.bundle_functions import load_functions
+
+Progress = Callable[[int, int], None]
+"""Called now and then with (bytes done, bytes in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `flo run` was asked for."""
+
+    bundle: Path
+    data: Path
+    workers: int = 1
+
+
+class Runtime(Protocol):
+    """A started FLO. `stop` drains: what was taken is committed, what was committed is dispatched or kept."""
+
+    @property
+    def service(self) -> Service: ...
+
+    async def stop(self) -> None: ...
+
+
+def _embedded() -> Any:
+    return importlib.import_module("flo.runtimes.embedded")
+
+
+async def start_runtime(options: RunOptions) -> Runtime:
+    """Open the data directory, recover, load. Raises `BundleError`, `UsageError`, `CorruptLedger`."""
+    runtime: Runtime = await _embedded().start_runtime(
+        bundle=options.bundle, data=options.data, workers=options.workers
+    )
+    return runtime
+
+
+def run_file(options: RunOptions, signals: Path, progress: Progress) -> dict[str, Any]:
+    """Decide a file of signals and stop; the summary: signals, decisions, duplicates, rejected, dead_letters,
+    seconds.
+    """
+    summary: dict[str, Any] = _embedded().run_file(
+        bundle=options.bundle, data=options.data, workers=options.workers, signals=signals, progress=progress
+    )
+    return summary
+
+
+def open_reader(data: Path) -> Service:
+    """A service that only reads a data directory, also beside a running FLO."""
+    reader: Service = _embedded().open_reader(data)
+    return reader
+
+
+def export_rows(data: Path, kind: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """The rows of a data directory that no list of the API has: `signals` and `state`."""
+    rows: Iterator[dict[str, Any]] = _embedded().export_rows(data, kind, query)
+    return rows
+
+
+def engine_kinds() -> Mapping[str, EngineKind]:
+    """The kinds of engines this FLO has."""
+    kinds: Mapping[str, EngineKind] = importlib.import_module("flo.engines").engine_kinds()
+    return kinds
+
+
+def load(directory: Path) -> LoadedBundle:
+    """Read, check and compile a directory. Raises `BundleError` with every problem, or `UsageError`."""
+    return load_bundle(
+        read_directory(directory), engine_kinds(), lambda source: load_functions(source, directory.resolve())
+    )
