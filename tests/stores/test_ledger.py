@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from flo.core.errors import CorruptLedger, StorageUnavailable, UsageError
 from flo.ports.disk import Disk
 from flo.runtimes.simulated.disk import SimulatedDisk
+from flo.stores.disk import LocalDisk
 from flo.stores.ledger import CODEC_LOST, BlockMissing, Ledger, LedgerReader, salvage
 from flo.stores.ledger.frames import PAYLOAD_BYTES_MAX, SUMMARY_BYTES_MAX, parse_segment_name
 
@@ -340,3 +344,27 @@ def test_more_segments_than_may_be_open_can_be_read(disk: SimulatedDisk) -> None
         for _ in range(2):
             assert [block.payload for block in ledger.scan()] == [b"%d" % hour for hour in range(150)]
         assert ledger.read(1).payload == b"0"
+
+
+def test_threads_append_commit_and_read_at_once(tmp_path: Path) -> None:
+    with Ledger.open(LocalDisk(), str(tmp_path), segment_bytes_max=50_000) as ledger:
+        done = threading.Event()
+
+        def keep_appending() -> None:
+            for _ in range(2000):
+                append(ledger, b"%d" % ledger.next_block)
+            done.set()
+
+        def keep_committing() -> None:
+            while not done.is_set() or ledger.pending_blocks:
+                ledger.commit()
+
+        with ThreadPoolExecutor(4) as pool:
+            jobs = [pool.submit(keep_appending), pool.submit(keep_committing), pool.submit(keep_committing)]
+            while not jobs[1].done():
+                last = ledger.durable_block
+                numbers = [int(block.payload) for block in ledger.scan(max(1, last - 50), last)]
+                assert numbers == list(range(max(1, last - 50), last + 1))
+            for job in jobs:
+                job.result()
+        assert [int(block.payload) for block in ledger.scan()] == list(range(1, 2001))

@@ -4,7 +4,7 @@ from flo.stores.ledger.chain import Period
 from flo.stores.ledger.frames import CODEC_ARROW, CODEC_COLUMNS, CODEC_LOST, Block, BlockHeader, BlockMissing
 from flo.stores.ledger.ledger import Ledger
 from flo.stores.ledger.reader import LedgerReader
-from flo.stores.ledger.salvage import LostBlocks, salvage
+from flo.stores.ledger.salvaging import LostBlocks, salvage
 
 __all__ = [
     "CODEC_ARROW",
