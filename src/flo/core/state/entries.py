@@ -13,6 +13,7 @@ from math import ceil
 from operator import ge, le
 from typing import Any
 
+from flo.core.expression.values import NUMBERS, equals
 from flo.core.state.layout import MISSING
 
 Entries = list[Any]
@@ -116,8 +117,13 @@ def forget(counts: dict[Any, int], value: Any) -> None:
         del counts[value]
 
 
-def delta(value: object, previous: object) -> object:
-    """The difference of two values of unknown type; 0 where they are not two numbers of one type."""
-    if type(value) is type(previous) and type(value) in (int, float):
-        return value - previous  # type: ignore[operator]
+def differ(value: object, previous: object) -> bool:
+    """CEL's `!=`, for values whose type is not plain."""
+    return not equals(value, previous)
+
+
+def delta(value: Any, previous: Any) -> Any:
+    """The difference of two values of unknown type; 0 where they are not two numbers."""
+    if type(value) in NUMBERS and type(previous) in NUMBERS:
+        return value - previous
     return 0

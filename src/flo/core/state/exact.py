@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 from math import isqrt
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from flo.core.errors import InputError
+from flo.core.expression.values import NUMBERS, Duration, Timestamp, UInt, type_name
 
 SCALE_BITS = 100
 SCALE = 2.0**SCALE_BITS
@@ -25,15 +26,6 @@ PLAIN_MIN = 4e-15  # just above 2**-48
 MAGNITUDE_MAX = 1e250
 INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
-
-TYPE_NAMES = {
-    bool: "a boolean",
-    str: "a string",
-    bytes: "bytes",
-    list: "a list",
-    dict: "a map",
-    type(None): "null",
-}
 
 Exact = int | Fraction
 
@@ -66,11 +58,11 @@ def scaled_squares(values: Iterable[float]) -> Exact:
     return sum(v * v for v in map(scaled, values))
 
 
-def number(value: object, name: str) -> float:
+def number(value: Any, name: str) -> float:
     """A number of unknown type as a double, checked; booleans are not numbers."""
-    if type(value) is not float and type(value) is not int:
+    if type(value) not in NUMBERS:
         raise StateError(
-            f"state {name}: {TYPE_NAMES.get(type(value), type(value).__name__)} where a number is measured;"
+            f"state {name}: {type_name(value)} where a number is measured;"
             " convert it with double() or guard it with a condition"
         )
     if not -MAGNITUDE_MAX < value < MAGNITUDE_MAX:
@@ -86,7 +78,7 @@ def refuse_magnitude(value: float, name: str) -> NoReturn:
 
 def refuse_condition(value: object, name: str) -> NoReturn:
     raise StateError(
-        f"state {name}: {TYPE_NAMES.get(type(value), type(value).__name__)} {value!r} where a condition is counted;"
+        f"state {name}: {type_name(value)} {value!r} where a condition is counted;"
         " write a comparison that yields true or false"
     )
 
@@ -96,13 +88,15 @@ def scalar(value: object, name: str) -> object:
     kind = type(value)
     if kind is str or kind is int or kind is bytes:
         return value
+    if isinstance(value, UInt):
+        return int(value)
+    if isinstance(value, Timestamp | Duration):
+        return f"\0{value!r}"
     if kind is bool:
         return "\0true" if value else "\0false"
     if kind is float and value == value:
         return value
-    raise StateError(
-        f"state {name}: cannot count distinct values of {TYPE_NAMES.get(kind, kind.__name__)}; name a scalar field"
-    )
+    raise StateError(f"state {name}: cannot count distinct values of {type_name(value)}; name a scalar field")
 
 
 def refuse_int(value: int, name: str) -> NoReturn:

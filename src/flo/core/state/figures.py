@@ -20,8 +20,8 @@ def figures_at(window: Window, cell: Cell, offset: int, t: int, own: Sequence[An
     """
     held = cell[offset + window.slot]
     told = held.figures(t) if isinstance(held, Panes) else _of_entries(window, cell, offset, t)
-    if own and cell[offset + 1] is not None:
-        _stand_in(window, told, own)
+    if own:
+        stand_in(window, told, own)
     return told
 
 
@@ -83,7 +83,7 @@ def _of_values(figure: Figure, entries: Entries, stride: int, t: int) -> Any:
     return decayed_mean(entries[::stride], values, t, int(figure.parameter or 1))
 
 
-def _stand_in(window: Window, told: list[Any], own: Sequence[Any]) -> None:
+def stand_in(window: Window, told: list[Any], own: Sequence[Any]) -> None:
     """Put the signal's own value where a column measured nothing."""
     empty = {f.column for f, v in zip(window.figures, told, strict=True) if f.role == "measured" and v == 0}
     for at, figure in enumerate(window.figures):

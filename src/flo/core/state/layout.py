@@ -66,6 +66,7 @@ class Column:
     is_scaled: bool  # doubles that are summed
     local: str  # the variable that holds the value
     scaled_local: str  # the variable that holds what is summed
+    measure: tuple[str, str]  # see measure_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,13 @@ def lay_out(
 
 
 def measure_of(definition: StateDefinition, types: Mapping[str, str]) -> tuple[str, str]:
-    """What makes two definitions measure the same: the text, and, for values of unknown type, what they must be."""
+    """What makes two definitions of a window measure the same.
+
+    The text, and of values of unknown type what they must be. Where no entries are kept, the kind as well: figures that
+    are read together then begin together, also when a later bundle adds one.
+    """
+    if definition.over_ns is None or definition.shared:
+        return definition.expression.text.strip(), definition.kind
     form = FORMS.get(definition.kind, "number")
     return definition.expression.text.strip(), form if types.get(definition.name, "dyn") == "dyn" else ""
 
@@ -211,6 +218,7 @@ def _column(index: int, measuring: list[StateDefinition], types: Mapping[str, st
         is_scaled=is_scaled,
         local=x,
         scaled_local=f"{prefix}v_{name}" if is_scaled else x,
+        measure=measure_of(measuring[0], types),
     )
 
 

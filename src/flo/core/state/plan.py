@@ -12,11 +12,21 @@ from functools import cached_property, partial
 from typing import Any
 
 from flo.core.loop.definition import StateDefinition
-from flo.core.state import entries, exact, late, shared, sketches
+from flo.core.state import codec, entries, exact, late, migrate, shared, sketches
 from flo.core.state.emit import EverCode, WindowCode, check_values
 from flo.core.state.figures import ever_figures, figures_at
-from flo.core.state.layout import MISSING, NEVER, Window, check, duration_label, lay_out, roles_of
-from flo.core.state.panes import Panes
+from flo.core.state.late import newest_of
+from flo.core.state.layout import (
+    ENTRIES_MAX,
+    MISSING,
+    NEVER,
+    Window,
+    check,
+    duration_label,
+    lay_out,
+    roles_of,
+)
+from flo.core.state.panes import PANES, SKETCH_PANES, Panes
 from flo.core.state.read import FieldPlan, field_plan, read_lines
 
 HELPERS: Mapping[str, object] = {
@@ -35,6 +45,7 @@ HELPERS: Mapping[str, object] = {
     "state_forget": entries.forget,
     "state_decayed": entries.decayed,
     "state_delta": entries.delta,
+    "state_differ": entries.differ,
     "state_observe": sketches.observe,
     "state_observe_distinct": sketches.observe_distinct,
     "state_quantile": sketches.quantile,
@@ -170,6 +181,61 @@ class StatePlan:
         if plan.type == "record":
             return {name: scope[local] for name, (local, _) in plan.fields.items()}
         return scope[plan.local]
+
+    def encode(self, slots: list[Any]) -> bytes:
+        """The slots as bytes, for a checkpoint; they name the plan they belong to."""
+        return codec.encode(self.windows, self.is_shared, self.fingerprint, slots)
+
+    def decode(self, data: bytes) -> list[Any]:
+        """The slots that `encode` was given. StateError where the bytes are another plan's or another version's."""
+        return codec.decode(self.windows, self.is_shared, self.fingerprint, data)
+
+    def migrate(self, old_plan: StatePlan, old_slots: list[Any]) -> list[Any]:
+        """The slots of a key under this plan: definitions whose signature stays keep their state, the rest begins.
+
+        `old_slots` must not be used afterwards. A plan by key and a shared one have nothing in common.
+        """
+        if old_plan.is_shared != self.is_shared:
+            return self.new_slots()
+        return migrate.migrate(old_plan.windows, self.windows, self.is_shared, old_slots)
+
+    def merge(self, partitions: Sequence[bytes]) -> list[Any]:
+        """Of shared state: the slots of several partitions together, to be read as the `others` of one more."""
+        merged = self.new_slots()
+        for data in partitions:
+            for panes, theirs in zip(merged[2:], self.decode(data)[2:], strict=True):
+                panes.merge(theirs)
+        return merged
+
+    def size(self, slots: list[Any]) -> int:
+        """How many entries and panes the slots hold: at most `size_max`."""
+        held = [slots[2 + at] if self.is_shared else slots[w.slot] for at, w in enumerate(self._bounded)]
+        return sum(
+            len(h.fine.panes) + len(h.coarse.panes) if isinstance(h, Panes) else len(h) // window.stride
+            for h, window in zip(held, self._bounded, strict=True)
+        )
+
+    @cached_property
+    def _bounded(self) -> tuple[Window, ...]:
+        return self.windows if self.is_shared else self.sliding
+
+    @property
+    def size_max(self) -> int:
+        """What `size` never exceeds: four times ENTRIES_MAX a window by key, four times its panes a shared one."""
+        each = 4 * (PANES + SKETCH_PANES) if self.is_shared else 4 * ENTRIES_MAX
+        return each * len(self._bounded)
+
+    def expire(self, slots: list[Any], t: int) -> bool:
+        """True when nothing in the slots can matter to signals later than `t`: the key may be forgotten.
+
+        Never of state since ever, which ends only with the retention of state.
+        """
+        lengths = [window.over_ns for window in self.windows]
+        if None in lengths:
+            return False
+        if self.is_shared:
+            return all(p.newest <= t - p.window.over_ns for p in slots[2:])
+        return newest_of(slots, 0) <= t - max((ns for ns in lengths if ns is not None), default=0)
 
     def signature(self, name: str) -> str:
         """What a definition is, whatever it is called: state is kept across bundles where this stays the same."""

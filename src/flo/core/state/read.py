@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from flo.core.loop.definition import StateDefinition
 from flo.core.state.exact import INT_MAX, INT_MIN, SCALE_BITS, UNSCALE
-from flo.core.state.layout import NUMERIC, Window
+from flo.core.state.layout import NUMERIC, SCALAR, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ def _last_lines(
 ) -> Iterator[str]:
     yield f"{local}_value = {last}"
     yield f"{local}_previous = {previous}"
-    yield f"{local}_changed = {last} != {previous}"
+    plain = measured in SCALAR and measured != "dyn"
+    yield f"{local}_changed = " + (f"{last} != {previous}" if plain else f"state_differ({last}, {previous})")
     match measured:
         case "double":
             yield f"{local}_delta = {last} - {previous}"

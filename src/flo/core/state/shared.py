@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flo.core.state.entries import Cell
+from flo.core.state.figures import stand_in
 from flo.core.state.layout import Window
 from flo.core.state.panes import Panes
 
@@ -22,7 +23,9 @@ def step(
         panes = cell[offset + 2 + at]
         too_late = panes.add(t, own)
         late |= too_late
-        told += figures(at, cell, offset, others, panes.newest if too_late else t)
+        read = figures(at, cell, offset, others, panes.newest if too_late else t)
+        stand_in(window, read, own)
+        told += read
     return late, *told
 
 
