@@ -98,7 +98,7 @@ class Secret:
 
 
 def revealed(value: Any, environ: Mapping[str, str], read_file: Callable[[str], str] | None = None) -> Any:
-    """Settings with every `Secret` in them, at any depth, replaced by its value; for when an engine starts."""
+    """Settings with every `Secret` in them, at any depth, replaced by its value: for an engine's start."""
     if isinstance(value, Secret):
         return value.reveal(environ, read_file)
     if isinstance(value, Mapping):

@@ -70,8 +70,8 @@ def test_every_part_of_a_template_has_its_place() -> None:
     assert found is not None
     template = template_of(found)
     assert template.value == {"dag": "x", "conf": {"since": "${BAD}"}, "list": [1, "a ${BAD}"]}
-    for path, offset in ((("conf", "since"), 2), (("list", 1), 4)):
-        place = template.place_at(path, offset)
+    for path, column in ((("conf", "since"), 3), (("list", 1), 5)):
+        place = template.place_at(path, 1, column)
         assert source[place.column - 1 :].startswith("BAD")
     assert template.place_at(()).column == 7
 

@@ -50,6 +50,9 @@ RESERVED = frozenset(
 )
 """Words the expression language keeps for itself: a state of such a name could never be read."""
 
+LAST_PARTS = ("value", "previous", "changed", "delta")
+"""In a compiled loop `state.x.value` is called x_value: a state of that name would be read in its place."""
+
 SIGNAL_TYPE = re.compile(r"[^\s*\x00-\x1f]{1,255}")
 DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:\S{1,255}", re.ASCII)
 MASK = re.compile(r"data(\.[A-Za-z_][A-Za-z0-9_]*)+", re.ASCII)
@@ -85,10 +88,7 @@ def read_loop_file(file: str, node: Node, names: Names, report: Report) -> LoopD
         writes=section["writes"],
         feeds=section["feeds"],
         needs=_needs(section, names, report),
-        state=tuple(
-            _state(key, value, what, report)
-            for key, value in map_entries(section.nodes.get("state"), "state", report)
-        ),
+        state=_states(section, report),
         rules=read_rules(section, stem, names, report),
         otherwise=section["otherwise"],
         match=section["match"],
@@ -187,6 +187,19 @@ def _needs(section: Section, names: Names, report: Report) -> Mapping[str, str]:
         else:
             needs[key.text] = node.text
     return needs
+
+
+def _states(section: Section, report: Report) -> tuple[StateDefinition, ...]:
+    entries = map_entries(section.nodes.get("state"), "state", report)
+    states = tuple(_state(key, value, section.what, report) for key, value in entries)
+    parts = {
+        f"{state.name}_{part}": state.name for state in states if state.kind == "last" for part in LAST_PARTS
+    }
+    for state in states:
+        if state.name in parts:
+            message = f"{section.what}: state `{state.name}` is called like a part of `{parts[state.name]}`"
+            report.add(state.place, message, "rename one: the parts are " + ", ".join(LAST_PARTS))
+    return states
 
 
 def _state(key: ScalarNode, node: Node, loop: str, report: Report) -> StateDefinition:

@@ -117,13 +117,13 @@ def expression_of(node: Node) -> ExpressionText:
     if not node.text.strip():
         raise ValueError("no expression is written")
     if _cut_by_comment(node):
-        raise ValueError("a ` #` ends the text in the middle of a quoted string: YAML reads it as a comment")
+        raise ValueError("a ` #` ends the text inside a string: YAML takes it for a comment")
     place, turns = text_place(node)
     return ExpressionText(node.text, place, turns)
 
 
 def _cut_by_comment(node: ScalarNode) -> bool:
-    """Whether an unquoted expression such as `data.note == "a #b"` lost its end to what YAML takes for a comment."""
+    """Whether an unquoted expression such as `data.note == "a #b"` lost its end to a YAML comment."""
     quote = next((character for character in node.text if character in "\"'"), None)
     if node.style or quote is None or node.text.count(quote) % 2 == 0:
         return False

@@ -76,7 +76,7 @@ class _Checker:
             return None
         template, problems = check_template(text.value, environment)
         for path, problem in problems:
-            place = text.places.get(path, text.place)
+            place = text.place_at(path, problem.line, problem.column)
             self.problems.append(
                 Problem(place.file, place.line, place.column, f"{what}: {problem.message}", problem.hint)
             )
@@ -85,9 +85,8 @@ class _Checker:
     def _problem(
         self, file: str, text: ExpressionText, line: int, column: int, message: str, hint: str | None
     ) -> None:
-        at = text.place
-        column = at.column + column - 1 if line == 1 else column
-        self.problems.append(Problem(file, at.line + line - 1, column, message, hint))
+        at = text.place_at(line, column)
+        self.problems.append(Problem(file, at.line, at.column, message, hint))
 
 
 def check_loop(

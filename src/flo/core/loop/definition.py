@@ -35,6 +35,10 @@ def place_at(place: Place, turns: tuple[Turn, ...], offset: int) -> Place:
     return Place(place.file, line, column + offset - start)
 
 
+def _offset(text: str, line: int, column: int) -> int:
+    return sum(len(one) + 1 for one in text.split("\n")[: line - 1]) + column - 1
+
+
 @dataclass(frozen=True, slots=True)
 class ExpressionText:
     """An expression as written, and where its first character stands."""
@@ -45,8 +49,7 @@ class ExpressionText:
 
     def place_at(self, line: int, column: int) -> Place:
         """Where line and column of the text (both from 1) stand in the bundle's file."""
-        offset = sum(len(one) for one in self.text.split("\n")[: line - 1]) + line - 1 + column - 1
-        return place_at(self.place, self.turns, offset)
+        return place_at(self.place, self.turns, _offset(self.text, line, column))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,12 @@ class TemplateText:
     places: Mapping[tuple[str | int, ...], Place] = field(default_factory=dict)
     turns: Mapping[tuple[str | int, ...], tuple[Turn, ...]] = field(default_factory=dict)
 
-    def place_at(self, path: tuple[str | int, ...], offset: int = 0) -> Place:
-        """Where the value at `path` stands; for a string, where its character at `offset` does."""
+    def place_at(self, path: tuple[str | int, ...], line: int = 1, column: int = 1) -> Place:
+        """Where the value at `path` stands; for a string, where line and column of its text (from 1) do."""
+        text = self.value
+        for step in path:
+            text = text[step]
+        offset = _offset(text, line, column) if isinstance(text, str) else 0
         return place_at(self.places.get(path, self.place), self.turns.get(path, ()), offset)
 
 
