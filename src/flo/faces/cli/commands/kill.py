@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from urllib.parse import quote
 
 import click
@@ -19,7 +20,8 @@ from flo.faces.cli.source import client
 @json_option
 def command(loop: str, key: str | None, note: str, to: str | None, as_json: bool) -> None:
     """End the open iterations of LOOP: commands still queued are dropped, each with a `killed` row."""
-    answer = client(to).ask("POST", f"/v1/loops/{quote(loop, safe='')}/kill", {"key": key, "note": note})
+    with closing(client(to)) as asked:
+        answer = asked.ask("POST", f"/v1/loops/{quote(loop, safe='')}/kill", {"key": key, "note": note})
     if as_json:
         print_json(answer)
     else:

@@ -1,0 +1,132 @@
+"""Running `flo` in tests: in this process against a FLO served from a thread, or as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from tests.faces.memory import MemoryService
+
+from flo.faces.cli.main import run
+from flo.faces.http import Limits, TokenTable, build_app, serve
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class _Bytes(io.TextIOWrapper):
+    """A text stream over bytes, as stdout is: commands write both."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), "utf-8", write_through=True)
+
+    def text(self) -> str:
+        buffer = self.buffer
+        assert isinstance(buffer, io.BytesIO)
+        return buffer.getvalue().decode()
+
+
+def flo(*arguments: object) -> Result:
+    """One command line, run to its end."""
+    out, err = _Bytes(), _Bytes()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run([str(argument) for argument in arguments])
+    assert "Traceback" not in err.text(), err.text()
+    return Result(code, out.text(), err.text())
+
+
+class Background:
+    """A FLO in memory, served from a thread."""
+
+    def __init__(self, tokens: TokenTable | None = None, limits: Limits | None = None) -> None:
+        self.service = MemoryService()
+        self.port = 0
+        self._tokens = tokens
+        self._limits = limits
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        app: web.Application = build_app(self.service, tokens=self._tokens, limits=self._limits)
+        runner, self.port = await serve(app, "127.0.0.1", self.port)
+        self._ready.set()
+        await self._stop.wait()
+        await runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(20)
+
+    def stop(self) -> None:
+        if self._loop is not None and self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+
+
+@contextlib.contextmanager
+def background(tokens: TokenTable | None = None, limits: Limits | None = None) -> Iterator[Background]:
+    served = Background(tokens, limits)
+    served.start()
+    try:
+        yield served
+    finally:
+        served.stop()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from flo.faces.cli import runtime
+from flo.faces.cli.main import main
+from tests.faces.memory import MemoryService
+
+
+class Running:
+    def __init__(self):
+        self.service = MemoryService()
+
+    async def stop(self):
+        import asyncio, os
+        sys.stderr.write(f"drained {len(self.service.raws)}\\n")
+        if os.environ.get("SLOW_STOP"):
+            await asyncio.sleep(600)
+
+
+async def start_runtime(options):
+    return Running()
+
+runtime.start_runtime = start_runtime
+main(sys.argv[1:])
+"""
+"""`flo` as a process, the service in memory in place of the embedded runtime: for signals and exit codes."""
+
+
+def process_arguments(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", PROGRAM, *(str(argument) for argument in arguments)]
