@@ -40,7 +40,7 @@ from flo.core.contract.plain import NotJson, decode_plain, fitter
 REFUSED = object()
 _PYTHON_TYPES = {"bool": bool, "int": int, "double": float, "string": str, "null": type(None)}
 story = settings(
-    max_examples=250,
+    max_examples=150,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
@@ -173,7 +173,7 @@ def test_any_contract_gives_the_full_validators_verdict_and_value(data: st.DataO
         assert_one_verdict(document, contract, data.draw(texts(document, document)))
 
 
-@settings(story, max_examples=150)
+@settings(story, max_examples=100)
 @given(st.data())
 def test_an_independent_validator_gives_the_same_verdict(data: st.DataObject) -> None:
     document = data.draw(documents(everything))

@@ -183,23 +183,23 @@ class _Checker:
                 )
 
     def rings(self) -> None:
+        """Schemas that lead back to themselves for one and the same value, found by walking depth first."""
         done: set[Pointer] = set()
         for start in self.same_value:
             if start in done:
                 continue
-            path: list[Pointer] = [start]
-            branches: list[Iterator[Pointer]] = [iter(self.same_value[start])]
+            path: dict[Pointer, Iterator[Pointer]] = {start: iter(self.same_value[start])}
             while path:
-                following = next(branches[-1], None)
+                last = next(reversed(path))
+                following = next(path[last], None)
                 if following is None:
-                    done.add(path.pop())
-                    branches.pop()
+                    done.add(last)
+                    del path[last]
                 elif following in path:
-                    self.say(path[-1], f"the schema at #{pointer_text(following)} is defined by itself")
+                    self.say(last, f"the schema at #{pointer_text(following)} is defined by itself")
                     return
                 elif following not in done:
-                    path.append(following)
-                    branches.append(iter(self.same_value.get(following, ())))
+                    path[following] = iter(self.same_value.get(following, ()))
 
     def compiles(self) -> None:
         """The last word is the full validator's: what it cannot compile is a problem even if nothing above
