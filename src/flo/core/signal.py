@@ -73,9 +73,7 @@ def parse_signal(raw: bytes) -> Envelope:
 def check_attributes(event: Envelope) -> None:
     """The rules of CloudEvents 1.0 that a type cannot hold."""
     if event.specversion != "1.0":
-        raise SignalRejected(
-            "cloudevent", f'specversion is "{event.specversion[:20]}", FLO reads "1.0"'
-        )
+        raise SignalRejected("cloudevent", f'specversion is "{event.specversion[:20]}", FLO reads "1.0"')
     for name in ("id", "source", "type"):
         value = getattr(event, name)
         if not value:
@@ -94,7 +92,9 @@ def _data_from_base64(text: str) -> msgspec.Raw:
         data = base64.b64decode(text, validate=True)
         msgspec.json.decode(data)
     except (binascii.Error, ValueError, RecursionError):
-        raise SignalRejected("cloudevent", "data_base64 does not hold JSON; FLO decides on JSON data") from None
+        raise SignalRejected(
+            "cloudevent", "data_base64 does not hold JSON; FLO decides on JSON data"
+        ) from None
     return msgspec.Raw(data)
 
 
@@ -128,7 +128,9 @@ _SCALE = tuple(10 ** (9 - digits) for digits in range(10))
 def _time_from_text_slowly(text: str) -> int:
     match = _RFC3339.match(text) if text.isascii() else None
     if match is None:
-        raise SignalRejected("cloudevent", f'time "{text[:40]}" is not RFC 3339, as 2026-11-23T05:10:12.345Z is')
+        raise SignalRejected(
+            "cloudevent", f'time "{text[:40]}" is not RFC 3339, as 2026-11-23T05:10:12.345Z is'
+        )
     year, month, day, hour, minute, second = (int(part) for part in match.group(1, 2, 3, 4, 5, 6))
     leap = second == 60
     try:

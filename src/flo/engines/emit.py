@@ -56,7 +56,9 @@ def signal_of(command: Command) -> bytes:
     arguments = command.arguments
     unknown = [name for name in arguments if name not in ARGUMENTS]
     if unknown:
-        raise EngineRejected(f"emit does not know {', '.join(sorted(unknown))}: it takes {', '.join(ARGUMENTS)}")
+        raise EngineRejected(
+            f"emit does not know {', '.join(sorted(unknown))}: it takes {', '.join(ARGUMENTS)}"
+        )
     type = arguments.get("type")
     if not isinstance(type, str) or not type:
         raise EngineRejected("emit needs `type`, the type of the new signal")

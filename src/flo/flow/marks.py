@@ -47,7 +47,9 @@ class Marks:
         return self._refused.get((source, id)) == zlib.crc32(raw)
 
     def add_refused(self, source: str, id: str, raw: bytes) -> None:
-        if len(self._refused) >= 1_000_000:  # a flood of bad input must not fill memory: forget the oldest half
+        if (
+            len(self._refused) >= 1_000_000
+        ):  # a flood of bad input must not fill memory: forget the oldest half
             for key in list(self._refused)[:500_000]:
                 del self._refused[key]
         self._refused[(source, id)] = zlib.crc32(raw)

@@ -62,16 +62,25 @@ class _Checker:
         try:
             tree = parse(text.text)
         except ExpressionSyntaxError as error:
-            self._problem(text.place.file, text, error.line, error.column, f"{what}: {error.message}", error.hint)
+            self._problem(
+                text.place.file, text, error.line, error.column, f"{what}: {error.message}", error.hint
+            )
             return None
         checked, problems = check(tree, environment, expect=expect)
         for problem in problems:
             self._problem(
-                text.place.file, text, problem.line, problem.column, f"{what}: {problem.message}", problem.hint
+                text.place.file,
+                text,
+                problem.line,
+                problem.column,
+                f"{what}: {problem.message}",
+                problem.hint,
             )
         return checked
 
-    def template(self, text: TemplateText | None, environment: Environment, what: str) -> CheckedTemplate | None:
+    def template(
+        self, text: TemplateText | None, environment: Environment, what: str
+    ) -> CheckedTemplate | None:
         if text is None:
             return None
         template, problems = check_template(text.value, environment)
@@ -126,13 +135,21 @@ def check_loop(
         if rule.once_within_ns is not None and rule.once_scope != "key":
             place = rule.place
             checker.problems.append(
-                Problem(place.file, place.line, place.column, f"rule {rule.id}: `scope: {rule.once_scope}` is not in this release", "leave it out: at most once a key")
+                Problem(
+                    place.file,
+                    place.line,
+                    place.column,
+                    f"rule {rule.id}: `scope: {rule.once_scope}` is not in this release",
+                    "leave it out: at most once a key",
+                )
             )
     _check_mask(checker, loop)
     return (None if checker.problems else loop), checker.problems
 
 
-def _check_action(checker: _Checker, action: ActionDefinition, rule: str, environment: Environment) -> CheckedAction:
+def _check_action(
+    checker: _Checker, action: ActionDefinition, rule: str, environment: Environment
+) -> CheckedAction:
     what = f"rule {rule}, {action.verb}"
     where = None
     if action.expect is not None and action.expect.where is not None:
@@ -162,13 +179,23 @@ def _check_mask(checker: _Checker, loop: CheckedLoop) -> None:
             flows.append((f"state {state.name}", state.expression, loop.inputs[state.name].references))
     for rule, actions in loop.actions.items():
         for action in actions:
-            for text, template in ((action.definition.arguments, action.arguments), (action.definition.target, action.target)):
-                if text is not None and template is not None:
-                    flows.append((f"rule {rule}, {action.definition.verb}", text, template.references))
+            definition = action.definition
+            for written, template in (
+                (definition.arguments, action.arguments),
+                (definition.target, action.target),
+            ):
+                if written is not None and template is not None:
+                    flows.append((f"rule {rule}, {definition.verb}", written, template.references))
     for what, text, references in flows:
         for reference in references:
             if any(reference[: len(path)] == path or path[: len(reference)] == reference for path in masked):
                 name = ".".join(reference)
                 checker.problems.append(
-                    Problem(text.place.file, text.place.line, text.place.column, f"{what}: {name} is masked, and this would write it to the ledger", "take it out of `mask`, or use another field")
+                    Problem(
+                        text.place.file,
+                        text.place.line,
+                        text.place.column,
+                        f"{what}: {name} is masked, and this would write it to the ledger",
+                        "take it out of `mask`, or use another field",
+                    )
                 )

@@ -23,7 +23,6 @@ from flo.core.contract import Contract
 from flo.core.errors import Problem
 from flo.core.expression import (
     BOOL,
-    DOUBLE,
     STRING,
     Checked,
     CheckedTemplate,
@@ -55,7 +54,8 @@ def compile_loop(
     """Check and compile. `on_call` is the engine that a bare `page` goes to. All problems at once, or a program."""
     calls = Calls()
     recorded = {
-        name: replace(declared, function=calls.wrap(declared.function)) for name, declared in functions.items()
+        name: replace(declared, function=calls.wrap(declared.function))
+        for name, declared in functions.items()
     }
     checked, problems = check_loop(definition, contract, recorded)
     if checked is None:
@@ -74,7 +74,10 @@ class _Assembly:
         self.on_call = on_call
         # sorted() is stable: equal priorities stay as written
         self.rules = tuple(
-            sorted((rule for rule in self.definition.rules if rule.mode != "off"), key=lambda rule: -rule.priority)
+            sorted(
+                (rule for rule in self.definition.rules if rule.mode != "off"),
+                key=lambda rule: -rule.priority,
+            )
         )
         self.once = [rule for rule in self.rules if rule.once_within_ns is not None]
         self.references = self._references()
@@ -100,7 +103,11 @@ class _Assembly:
     # -- what is needed -----------------------------------------------------------------------------------
 
     def _expressions(self) -> list[Checked | CheckedTemplate]:
-        found: list[Checked | CheckedTemplate | None] = [self.loop.where, self.loop.key, *self.loop.inputs.values()]
+        found: list[Checked | CheckedTemplate | None] = [
+            self.loop.where,
+            self.loop.key,
+            *self.loop.inputs.values(),
+        ]
         found += self.loop.conditions.values()
         for actions in self.loop.actions.values():
             for action in actions:
@@ -138,7 +145,9 @@ class _Assembly:
         """What only some loops need."""
         if ("data",) not in self.references:
             return []
-        whole = "as_json(signal.data)" if self.loop.contract is not None and self.loop.contract.fast else "data"
+        whole = (
+            "as_json(signal.data)" if self.loop.contract is not None and self.loop.contract.fast else "data"
+        )
         return [_at(indent, f"whole_data = {whole}")]
 
     # -- the parts ----------------------------------------------------------------------------------------
@@ -187,7 +196,9 @@ class _Assembly:
         return lines
 
     def _read(self, indent: int) -> list[str]:
-        names = {reference[1] for reference in self.references if reference[0] == "state" and len(reference) > 1}
+        names = {
+            reference[1] for reference in self.references if reference[0] == "state" and len(reference) > 1
+        }
         lines: list[str] = []
         for plan in (self.loop.plan, self.loop.shared_plan):
             wanted = [name for name in plan.fields if name in names]
@@ -214,7 +225,9 @@ class _Assembly:
         lines.append(_at(inner, f"return {self._row(str(EXIT_ERROR))}"))
         return lines
 
-    def _rule(self, indent: int, index: int, rule: RuleDefinition, *, live: bool, match_all: bool) -> list[str]:
+    def _rule(
+        self, indent: int, index: int, rule: RuleDefinition, *, live: bool, match_all: bool
+    ) -> list[str]:
         checked = self.loop.conditions[rule.id]
         before, code = self._emit(indent, checked)
         condition = code if checked.type == BOOL else f"as_bool({code})"
@@ -225,21 +238,27 @@ class _Assembly:
         lines += before
         if rule.mode == "shadow":
             lines.append(_at(indent, f"if {condition}:"))
-            lines.append(_at(indent + 1, f"extra = {{**(extra or {{}}), {f'suppressed:{rule.id}'!r}: 'shadow'}}"))
+            lines.append(
+                _at(indent + 1, f"extra = {{**(extra or {{}}), {f'suppressed:{rule.id}'!r}: 'shadow'}}")
+            )
             return lines
         inner = indent + 1
         lines.append(_at(indent, f"if {condition}:"))
         if rule.once_within_ns is not None:
             slot = self.once.index(rule)
             lines.append(_at(inner, f"if once_{slot} and t - once_{slot} < {rule.once_within_ns}:"))
-            lines.append(_at(inner + 1, f"extra = {{**(extra or {{}}), {f'suppressed:{rule.id}'!r}: 'once_within'}}"))
+            lines.append(
+                _at(inner + 1, f"extra = {{**(extra or {{}}), {f'suppressed:{rule.id}'!r}: 'once_within'}}")
+            )
             lines.append(_at(inner, "else:"))
             inner += 1
             if live:
                 lines.append(_at(inner, f"cell[{1 + slot}] = t"))
         lines += self._act(inner, index, actions)
         if match_all:
-            lines.append(_at(inner, f"fired = {(index,)} if extra is None else (*extra.get('fired', ()), {index})"))
+            lines.append(
+                _at(inner, f"fired = {(index,)} if extra is None else (*extra.get('fired', ()), {index})")
+            )
             lines.append(_at(inner, "extra = {**(extra or {}), 'fired': fired}"))
             lines.append(_at(inner, f"exit = min(exit, {index})"))
         else:
@@ -282,7 +301,9 @@ class _Assembly:
 
     def _failed(self, indent: int, seq: str, applied: bool) -> list[str]:
         """A failure before the rules: the decision says so, and has read nothing."""
-        row = ", ".join(["row", "key", seq, str(EXIT_ERROR), *["None"] * len(self.state_locals), "None", "extra"])
+        row = ", ".join(
+            ["row", "key", seq, str(EXIT_ERROR), *["None"] * len(self.state_locals), "None", "extra"]
+        )
         return [
             _at(indent, "except (EvaluationError, StateError) as error:"),
             _at(indent + 1, f"extra = {{'error': error_detail(error, None), 'applied': {applied}}}"),
@@ -290,10 +311,20 @@ class _Assembly:
         ]
 
     def _decide(self) -> list[str]:
-        lines = ["def decide(signal, data, t, now, context, need, cells, row):", "    extra = None", "    key = ''"]
+        lines = [
+            "def decide(signal, data, t, now, context, need, cells, row):",
+            "    extra = None",
+            "    key = ''",
+        ]
         if self.uses_functions:
             lines.append("    calls.results = []")
-        lines += ["    try:", *self._prologue(2), *self._before_state(2), *self._update(2), *self._failed(1, "0", False)]
+        lines += [
+            "    try:",
+            *self._prologue(2),
+            *self._before_state(2),
+            *self._update(2),
+            *self._failed(1, "0", False),
+        ]
         if read := self._read(2):
             lines += ["    try:", *read, *self._failed(1, "seq", True)]
         lines += self._memory(1)
@@ -335,7 +366,11 @@ class _Assembly:
 
     def program(self) -> LoopProgram:
         source = self.source()
-        namespace: dict[str, Any] = {"__builtins__": SAFE_BUILTINS, **self.emitter.constants, **self.constants}
+        namespace: dict[str, Any] = {
+            "__builtins__": SAFE_BUILTINS,
+            **self.emitter.constants,
+            **self.constants,
+        }
         exec(compile(source, f"<loop {self.definition.name} {self.revision}>", "exec"), namespace)
         contract = self.loop.contract
         return LoopProgram(
@@ -382,7 +417,38 @@ class _Assembly:
         return self.on_call or BUILT_IN if verb == "page" else BUILT_IN
 
 
-SAFE_BUILTINS = {function.__name__: function for function in (len, dict, min, max, float, int, abs, bool, str, isinstance, type, range, list, tuple, enumerate, sum, sorted, reversed, zip, KeyError, IndexError, TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError, StopIteration)}
+SAFE_BUILTINS = {
+    function.__name__: function
+    for function in (
+        len,
+        dict,
+        min,
+        max,
+        float,
+        int,
+        abs,
+        bool,
+        str,
+        isinstance,
+        type,
+        range,
+        list,
+        tuple,
+        enumerate,
+        sum,
+        sorted,
+        reversed,
+        zip,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        ZeroDivisionError,
+        AttributeError,
+        StopIteration,
+    )
+}
 """All that generated code may call by its builtin name: no import, no attribute access by name, no files."""
 
 

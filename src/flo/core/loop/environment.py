@@ -70,7 +70,11 @@ COMMAND = MapOf(STRING, DYN)
 
 
 def data_type(contract: Contract | None) -> Type:
-    return DYN if contract is None else type_of_shape(contract.shape, f"data of {contract.name}/{contract.version}")
+    return (
+        DYN
+        if contract is None
+        else type_of_shape(contract.shape, f"data of {contract.name}/{contract.version}")
+    )
 
 
 def type_of_shape(shape: Shape, name: str) -> Type:
@@ -97,7 +101,10 @@ def state_type(*plans: StatePlan) -> Record:
     fields = {}
     for name, field in [item for plan in plans for item in plan.fields.items()]:
         if field.fields:
-            parts = {part: Field(_SCALARS.get(kind, DYN), True, Local(local)) for part, (local, kind) in field.fields.items()}
+            parts = {
+                part: Field(_SCALARS.get(kind, DYN), True, Local(local))
+                for part, (local, kind) in field.fields.items()
+            }
             fields[name] = Field(Record(f"state.{name}", parts), True, Local(f"s_{name}"))
         else:
             fields[name] = Field(_SCALARS.get(field.type, DYN), True, Local(field.local))
@@ -109,7 +116,13 @@ def need_type(needs: Mapping[str, str]) -> Record:
     return Record(
         "need",
         {
-            name: Field(Record(f"need.{name}", {"missing": Field(BOOL, True, Item("missing"))}, open=True, mapping=True), True, Item(name))
+            name: Field(
+                Record(
+                    f"need.{name}", {"missing": Field(BOOL, True, Item("missing"))}, open=True, mapping=True
+                ),
+                True,
+                Item(name),
+            )
             for name in needs
         },
     )

@@ -66,16 +66,24 @@ class Calls:
     A function may read a model file or a table: its result is an input of the decision, so the record keeps it.
     """
 
-    __slots__ = ("results", "playback")
+    __slots__ = ("heard", "only_heard", "playback", "results")
 
     def __init__(self) -> None:
         self.results: list[Any] = []
         self.playback: list[Any] | None = None
+        self.heard: dict[tuple[int, str], list[Any]] = {}  # what was played back, by function and arguments
+        self.only_heard = False  # for traces, which evaluate parts in any order
 
     def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            if self.playback is not None:
-                result = self.playback.pop(0)
+            if self.only_heard:
+                unheard = [False, "it was not called when this was decided"]
+                result = self.heard.get((id(function), repr(arguments)), unheard)
+            elif self.playback is not None:
+                result = (
+                    self.playback.pop(0) if self.playback else [False, "the record holds no result of it"]
+                )
+                self.heard[id(function), repr(arguments)] = result
             else:
                 result = _called(function, arguments)
             self.results.append(result)
@@ -131,7 +139,9 @@ class LoopProgram:
     uses_functions: bool
     uses_context: bool
     needs: Mapping[str, str]
-    where_equals: tuple[str, str] | None = None  # (data field, constant) every match must have: the router's shortcut
+    where_equals: tuple[str, str] | None = (
+        None  # (data field, constant) every match must have: the router's shortcut
+    )
 
     @property
     def name(self) -> str:
@@ -182,7 +192,10 @@ class LoopProgram:
     def layout(self) -> tuple[object, ...]:
         """What two programs must share for their encoded cells to be the same."""
         definitions = [state for state in self.definition.state]
-        plans = tuple((state.name, (self.shared_plan if state.shared else self.plan).signature(state.name)) for state in definitions)
+        plans = tuple(
+            (state.name, (self.shared_plan if state.shared else self.plan).signature(state.name))
+            for state in definitions
+        )
         return (self.once_rules, plans)
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 from flo.core.expression import EvaluationError
 from flo.core.state import StateError
 
+
 def as_bool(value: Any) -> bool:
     if value is True or value is False:
         return bool(value)
@@ -21,7 +22,9 @@ def key_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(int(value))
-    raise EvaluationError("invalid_key", f"a key is a text, a whole number or a bool, this is {_described(value)}")
+    raise EvaluationError(
+        "invalid_key", f"a key is a text, a whole number or a bool, this is {_described(value)}"
+    )
 
 
 def bad_key(key: str) -> EvaluationError:

@@ -1,8 +1,8 @@
 """Records: what one group commit holds, and how it becomes the bytes of a ledger block."""
 
 from flo.core.record.event import (
-    Applied,
     Answered,
+    Applied,
     Attempted,
     CommandIssued,
     CommandOutcome,

@@ -158,7 +158,9 @@ def decode_group(payload: bytes) -> GroupView:
     """Read a payload; its checksum was checked below, so a failure here is a defect or a newer format."""
     version, decided_ns, signals, sections, events = _decode(payload)
     if version != PAYLOAD_VERSION:
-        raise CorruptLedger(f"block payload version {version}: this FLO reads {PAYLOAD_VERSION}; use a newer FLO")
+        raise CorruptLedger(
+            f"block payload version {version}: this FLO reads {PAYLOAD_VERSION}; use a newer FLO"
+        )
     return GroupView(
         decided_ns=decided_ns,
         signal_count=signals[0],

@@ -37,7 +37,9 @@ def decision_query(query: Mapping[str, str]) -> DecisionQuery:
     """A query as it came in a URL; `UsageError` names what is not known or not a time."""
     unknown = sorted(set(query) - set(QUERY_KEYS))
     if unknown:
-        raise UsageError(f"unknown filter {', '.join(unknown)}: decisions are found by {', '.join(QUERY_KEYS)}")
+        raise UsageError(
+            f"unknown filter {', '.join(unknown)}: decisions are found by {', '.join(QUERY_KEYS)}"
+        )
     return DecisionQuery(
         loop=query.get("loop"),
         key=query.get("key"),
@@ -54,10 +56,14 @@ def query_time(name: str, text: str | None) -> int | None:
     try:
         return time_from_text(text)
     except SignalRejected:
-        raise UsageError(f'{name} "{text[:40]}" is not an RFC 3339 time, as 2026-11-23T05:00:00Z is') from None
+        raise UsageError(
+            f'{name} "{text[:40]}" is not an RFC 3339 time, as 2026-11-23T05:00:00Z is'
+        ) from None
 
 
-def search_decisions(query: DecisionQuery, find: FindProgram) -> Callable[[LedgerView, Place], Iterator[Found]]:
+def search_decisions(
+    query: DecisionQuery, find: FindProgram
+) -> Callable[[LedgerView, Place], Iterator[Found]]:
     """Newest first. Columns are inflated one by one: a search by key reads keys only, until it finds one."""
 
     def search(view: LedgerView, before: Place) -> Iterator[Found]:
@@ -101,7 +107,9 @@ def _in_block(
             if place >= before:
                 continue
             row = all_rows[row_number]
-            said = verdict(program, row) if program is not None else {"rule": None, "result": None, "rules": []}
+            said = (
+                verdict(program, row) if program is not None else {"rule": None, "result": None, "rules": []}
+            )
             if query.rule is not None and said["rule"] != query.rule:
                 continue
             if query.result is not None and said["result"] != query.result:
@@ -152,7 +160,9 @@ def find_decision(views: Mapping[int, LedgerView], text: str, find: FindProgram)
     section = group.sections[section_number]
     program = find(section.revision, section.loop)
     if program is None:
-        raise NotFound(f"decision {text}: the bundle of revision {section.revision} is not kept here any more")
+        raise NotFound(
+            f"decision {text}: the bundle of revision {section.revision} is not kept here any more"
+        )
     row = section.rows()[row_number]
     events = group.events()
     issued = [event for event in events if isinstance(event, CommandIssued)]
@@ -167,7 +177,9 @@ def outcomes_of(view: LedgerView, block: int, keys: set[str]) -> dict[str, dict[
     outcomes: dict[str, dict[str, Any]] = {}
     last = min(view.last_block(), block + BLOCKS_AHEAD_MAX)
     with_outcomes = [
-        header.number for header in view.headers(last, block) if "outcome" in decode_summary(header.summary).events
+        header.number
+        for header in view.headers(last, block)
+        if "outcome" in decode_summary(header.summary).events
     ]
     for number in reversed(with_outcomes):
         if not keys - set(outcomes):

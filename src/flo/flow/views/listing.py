@@ -36,7 +36,8 @@ def page(views: Sequence[LedgerView], search: Search, limit: int, cursor: str | 
     """One page of what `search` finds in all shards, merged by time."""
     places = decode_cursor(cursor, views)
     streams = [
-        ((-time, view.shard, place, item) for time, place, item in search(view, places[view.shard])) for view in views
+        ((-time, view.shard, place, item) for time, place, item in search(view, places[view.shard]))
+        for view in views
     ]
     items: list[dict[str, Any]] = []
     for _, shard, place, item in heapq.merge(*streams, key=lambda found: (found[0], found[1])):
@@ -59,5 +60,7 @@ def decode_cursor(cursor: str | None, views: Sequence[LedgerView]) -> dict[int, 
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         places.update(msgspec.msgpack.decode(raw, type=dict[int, tuple[int, int]]))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise UsageError(f'cursor "{cursor[:40]}" is not one FLO gave: leave it out to begin at the newest') from None
+        raise UsageError(
+            f'cursor "{cursor[:40]}" is not one FLO gave: leave it out to begin at the newest'
+        ) from None
     return places

@@ -69,7 +69,9 @@ def decision_record(
             state[name] = value
     inputs = row[-2]
     contract = program.contract
-    trace = event.traceparent.split("-")[1] if event.traceparent and event.traceparent.count("-") >= 3 else None
+    trace = (
+        event.traceparent.split("-")[1] if event.traceparent and event.traceparent.count("-") >= 3 else None
+    )
     record: dict[str, Any] = {
         "decision_id": own_id,
         "loop": program.name,
@@ -128,7 +130,7 @@ def verdict(program: LoopProgram, row: Row) -> dict[str, Any]:
             value, reached = None, False
             rules.append({"id": rule.id, "value": None, "error": error["message"], "suppressed": None})
             continue
-        if not reached or error is not None and error["rule"] is None:
+        if not reached or (error is not None and error["rule"] is None):
             value = None
         elif suppressed is not None:
             value = True

@@ -47,7 +47,11 @@ class Checkpointer:
     """Runs as a task beside a shard. A failure loses nothing: the next one takes the same keys again."""
 
     def __init__(
-        self, shard: Shard, store: CheckpointStore, routes: Callable[[], Mapping[str, Route]], revision: Callable[[], str]
+        self,
+        shard: Shard,
+        store: CheckpointStore,
+        routes: Callable[[], Mapping[str, Route]],
+        revision: Callable[[], str],
     ) -> None:
         self._shard = shard
         self._store = store

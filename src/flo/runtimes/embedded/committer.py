@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from flo.core.errors import StorageUnavailable
 from flo.core.record import Group, encode_group
@@ -84,7 +85,7 @@ class Committer:
             groups.append(group)
         began = time.perf_counter_ns()
         for group in groups:
-            if not group.is_empty() and not self._until_done(lambda group=group: self._append(group)):
+            if not group.is_empty() and not self._until_done(partial(self._append, group)):
                 return False
         if not self._until_done(self._ledger.commit):
             return False

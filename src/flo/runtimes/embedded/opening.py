@@ -72,7 +72,9 @@ def open_shard(disk: Disk, directory: str, number: int, find_bundle: FindBundle)
     began = time.perf_counter()
     store = CheckpointStore(disk, directory, number)
     checkpoint = store.latest()
-    ledger = Ledger.open(disk, directory, number, at_least_block=0 if checkpoint is None else checkpoint.block)
+    ledger = Ledger.open(
+        disk, directory, number, at_least_block=0 if checkpoint is None else checkpoint.block
+    )
     book = Book()
     reconciler = Reconciler(book.action)
     marks = Marks(86_400_000_000_000)
@@ -118,4 +120,3 @@ def _load(route: Route, states: dict[str, bytes]) -> None:
 
 def applied_event(bundle: LoadedBundle, now_ns: int, by: str) -> Applied:
     return Applied(revision=bundle.revision, files=dict(bundle.definition.files), at_ns=now_ns, by=by)
-

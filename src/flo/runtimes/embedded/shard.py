@@ -46,9 +46,7 @@ Listener = Callable[[list[Group]], None]
 class Shard:
     """Owns one shard. `offer` is the only way in; every promise about durability is the ledger's."""
 
-    def __init__(
-        self, number: int, ledger: Ledger, step: Step, reconciler: Reconciler, clock: Clock
-    ) -> None:
+    def __init__(self, number: int, ledger: Ledger, step: Step, reconciler: Reconciler, clock: Clock) -> None:
         self.number = number
         self.ledger = ledger
         self.step = step
@@ -67,6 +65,7 @@ class Shard:
         self._unsettled = 0  # signals taken and not answered
         self._operations: list[tuple[Operation, asyncio.Future[Any]]] = []
         self._in_flight: deque[tuple[Group, Callable[[BaseException | None], None]]] = deque()
+        self._after_group: list[Callable[[], None]] = []
         self._flush_handle: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last_turn: asyncio.Future[None] | None = None
@@ -94,7 +93,11 @@ class Shard:
             parts = [
                 self._submit(
                     raws[start : start + BATCH_SIGNALS_MAX],
-                    {row - start: need for row, need in needs.items() if start <= row < start + BATCH_SIGNALS_MAX},
+                    {
+                        row - start: need
+                        for row, need in needs.items()
+                        if start <= row < start + BATCH_SIGNALS_MAX
+                    },
                     detailed,
                 )
                 for start in range(0, len(raws), BATCH_SIGNALS_MAX)
@@ -134,7 +137,8 @@ class Shard:
             raise Overloaded("FLO is stopping; send again when it is back", 2.0)
         if self._unsettled and self._unsettled + count > QUEUED_SIGNALS_MAX:
             raise Overloaded(
-                f"{self._unsettled} signals wait to be recorded, {QUEUED_SIGNALS_MAX} may; nothing was taken", 0.2
+                f"{self._unsettled} signals wait to be recorded, {QUEUED_SIGNALS_MAX} may; nothing was taken",
+                0.2,
             )
         if len(self.reconciler.commands) > OPEN_COMMANDS_MAX:
             raise Overloaded(
@@ -166,6 +170,10 @@ class Shard:
         self._schedule()
         return future
 
+    def after_group(self, call: Callable[[], None]) -> None:
+        """Call back between the next group and the one after it: where a change of bundle takes its place."""
+        self._after_group.append(call)
+
     # -- batches ------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
@@ -195,17 +203,22 @@ class Shard:
         operations, self._operations = self._operations, []
         try:
             self._decide(batch, operations)
-        except BaseException as error:  # a defect in the core: no half group may be committed, and nothing after it
+        except (
+            BaseException
+        ) as error:  # a defect in the core: no half group may be committed, and nothing after it
             self._break(error)
             raise
         if self._queue or self._operations:
             self._schedule()
 
-    def _decide(self, batch: list[Submission], operations: list[tuple[Operation, asyncio.Future[Any]]]) -> None:
+    def _decide(
+        self, batch: list[Submission], operations: list[tuple[Operation, asyncio.Future[Any]]]
+    ) -> None:
         group = Group(block=self.decided_block + 1, shard=self.number, decided_ns=self.clock.now_ns())
         self.reconciler.fire(group.decided_ns, group)
         results = [(operation(group), future) for operation, future in operations]
         receipts = self.step.run(batch, group)
+        after, self._after_group = self._after_group, []
 
         def answer(error: BaseException | None) -> None:
             for submission, received in zip(batch, receipts, strict=True):
@@ -223,6 +236,8 @@ class Shard:
                 self.dirty.setdefault(section.loop, set()).update(row[1] for row in section.rows)
         self._in_flight.append((group, answer))
         self.committer.put(group)
+        for call in after:
+            call()
         self._arm_timer()
 
     # -- durable ------------------------------------------------------------------------------------------

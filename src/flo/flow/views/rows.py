@@ -1,0 +1,247 @@
+"""Dead letters, commands and iterations: lists read from the ledger's events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from flo.core.errors import UsageError
+from flo.core.record import (
+    CommandIssued,
+    CommandOutcome,
+    DeadLetter,
+    DeadLetterDropped,
+    Event,
+    GroupView,
+    IterationClosed,
+    Killed,
+    decode_group,
+)
+from flo.core.record.group import decode_summary
+from flo.core.signal import parse_signal, text_from_time
+from flo.flow.reconcile import OpenCommand, OpenIteration
+from flo.flow.views.decisions import query_time
+from flo.flow.views.listing import Found, Place
+from flo.ports.service import NotFound
+from flo.ports.store import LedgerView
+
+DEAD_LETTER_KEYS = ("loop", "reason", "key", "since", "until")
+COMMAND_KEYS = ("loop", "key", "engine", "verb", "status", "since", "until")
+ITERATION_KEYS = ("loop", "key", "status", "since", "until")
+
+Item = Callable[[LedgerView, int, int, Event, GroupView], dict[str, Any] | None]
+"""(shard, block, place, event, group) -> the listed item, or None where it does not match."""
+
+
+def check_query(query: Mapping[str, str], known: tuple[str, ...], what: str) -> None:
+    unknown = sorted(set(query) - set(known))
+    if unknown:
+        raise UsageError(f"unknown filter {', '.join(unknown)}: {what} are found by {', '.join(known)}")
+
+
+def search_events(
+    kinds: frozenset[str], query: Mapping[str, str], item: Item
+) -> Callable[[LedgerView, Place], Iterator[Found]]:
+    """Events of some kinds, newest first; blocks whose header names none of them are not read."""
+    since, until = query_time("since", query.get("since")), query_time("until", query.get("until"))
+
+    def search(view: LedgerView, before: Place) -> Iterator[Found]:
+        for header in view.headers(min(view.last_block(), before[0])):
+            if since is not None and header.written_ns < since:
+                return
+            if (until is not None and header.written_ns > until) or not kinds & set(
+                decode_summary(header.summary).events
+            ):
+                continue
+            group = decode_group(view.read(header.number).payload)
+            events = group.events()
+            for place in range(len(events) - 1, -1, -1):
+                if (header.number, place) >= before:
+                    continue
+                found = item(view, header.number, place, events[place], group)
+                if found is not None:
+                    yield group.decided_ns, (header.number, place), found
+
+    return search
+
+
+# -- dead letters -----------------------------------------------------------------------------------------
+
+
+def dead_letter_id(shard: int, block: int, place: int) -> str:
+    return f"{shard}-{block}-{place}"
+
+
+def dead_letters(
+    query: Mapping[str, str], gone: Mapping[str, str]
+) -> Callable[[LedgerView, Place], Iterator[Found]]:
+    """`gone`: dead letters that were dropped or replayed, which are not listed."""
+    check_query(query, DEAD_LETTER_KEYS, "dead letters")
+
+    def item(
+        view: LedgerView, block: int, place: int, event: Event, group: GroupView
+    ) -> dict[str, Any] | None:
+        if not isinstance(event, DeadLetter) or not _matches(event, query, ("loop", "reason", "key")):
+            return None
+        own_id = dead_letter_id(view.shard, block, place)
+        return None if own_id in gone else _dead_letter(own_id, event)
+
+    return search_events(frozenset({"dead"}), query, item)
+
+
+def find_dead_letter(views: Mapping[int, LedgerView], text: str) -> dict[str, Any]:
+    """One dead letter with its signal's bytes, as text where they are text."""
+    parts = text.split("-")
+    if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
+        raise NotFound(f'"{text[:60]}" is not a dead letter id: they look like 0-1023-0')
+    shard, block, place = (int(part) for part in parts)
+    try:
+        group = decode_group(views[shard].read(block).payload)
+        event = group.events()[place]
+    except LookupError:
+        raise NotFound(f"no dead letter {text}: `flo dead list` shows those there are") from None
+    if not isinstance(event, DeadLetter):
+        raise NotFound(f"no dead letter {text}: `flo dead list` shows those there are")
+    found = _dead_letter(text, event)
+    if event.signal is not None:
+        raw = group.raws()[event.signal]
+        found["bytes"] = raw.decode("utf-8", "replace")
+        envelope = parse_signal(raw)
+        found["signal"] = {
+            "id": envelope.id,
+            "source": envelope.source,
+            "type": envelope.type,
+            "time": envelope.time,
+        }
+    return found
+
+
+def _dead_letter(own_id: str, event: DeadLetter) -> dict[str, Any]:
+    return {
+        "dead_letter_id": own_id,
+        "loop": event.loop,
+        "key": event.key,
+        "reason": event.reason,
+        "detail": event.detail,
+        "at": text_from_time(event.at_ns),
+        "command": event.command_key,
+        "decision_id": event.decision_id,
+        "applied": event.applied,
+    }
+
+
+def gone_dead_letters(view: LedgerView) -> dict[str, str]:
+    """Dead letters that left, and how."""
+    gone: dict[str, str] = {}
+    for header in view.headers(view.last_block()):
+        if "dropped" in decode_summary(header.summary).events:
+            for event in decode_group(view.read(header.number).payload).events():
+                if isinstance(event, DeadLetterDropped):
+                    gone[event.dead_letter_id] = event.how
+    return gone
+
+
+# -- commands ---------------------------------------------------------------------------------------------
+
+
+def commands(
+    query: Mapping[str, str], open_commands: Mapping[str, OpenCommand], outcomes: dict[str, CommandOutcome]
+) -> Callable[[LedgerView, Place], Iterator[Found]]:
+    """Newest first, so an outcome is met before the command it belongs to: `outcomes` gathers them on the way."""
+    check_query(query, COMMAND_KEYS, "commands")
+
+    def item(
+        view: LedgerView, block: int, place: int, event: Event, group: GroupView
+    ) -> dict[str, Any] | None:
+        if isinstance(event, CommandOutcome):
+            outcomes.setdefault(event.command_key, event)
+            return None
+        if not isinstance(event, CommandIssued):
+            return None
+        command = event.command
+        outcome, waiting = outcomes.get(command.key), open_commands.get(command.key)
+        status = (
+            outcome.outcome if outcome is not None else waiting.state if waiting is not None else "pending"
+        )
+        wanted = {
+            "loop": command.loop,
+            "key": command.loop_key,
+            "engine": command.engine,
+            "verb": command.verb,
+            "status": status,
+        }
+        if any(query[name] != value for name, value in wanted.items() if name in query):
+            return None
+        return {
+            "command_key": command.key,
+            "decision_id": command.decision_id,
+            **wanted,
+            "seq": command.seq,
+            "target": command.target,
+            "arguments": command.arguments,
+            "issued": text_from_time(command.issued_ns),
+            "ended": None if outcome is None else text_from_time(outcome.at_ns),
+            "attempts": outcome.attempts
+            if outcome is not None
+            else waiting.attempts
+            if waiting is not None
+            else 0,
+            "detail": "" if outcome is None else outcome.detail,
+            "reference": None if outcome is None else outcome.reference,
+            "result": None if outcome is None else outcome.result,
+        }
+
+    return search_events(frozenset({"command", "outcome"}), query, item)
+
+
+# -- iterations -------------------------------------------------------------------------------------------
+
+
+def open_iteration(iteration: OpenIteration) -> dict[str, Any]:
+    return {
+        "loop": iteration.loop,
+        "key": iteration.key,
+        "seq": iteration.seq,
+        "status": iteration.status,
+        "opened": text_from_time(iteration.opened_ns),
+        "ended": None,
+        "decision_id": iteration.decision_id,
+        "root": iteration.root,
+        "commands": list(iteration.commands),
+        "detail": "",
+    }
+
+
+def ended_iterations(query: Mapping[str, str]) -> Callable[[LedgerView, Place], Iterator[Found]]:
+    """Iterations that had commands, or died: those without commands open and close within their decision."""
+    check_query(query, ITERATION_KEYS, "iterations")
+
+    def item(
+        view: LedgerView, block: int, place: int, event: Event, group: GroupView
+    ) -> dict[str, Any] | None:
+        if isinstance(event, IterationClosed):
+            found = {"loop": event.loop, "key": event.key, "seq": event.seq, "status": event.status}
+            root = None
+        elif isinstance(event, Killed):
+            found = {"loop": event.loop, "key": event.key, "seq": None, "status": "killed"}
+            root = event.root
+        else:
+            return None
+        if any(query[name] != found[name] for name in ("loop", "key", "status") if name in query):
+            return None
+        detail = event.detail if isinstance(event, IterationClosed) else f"{event.why}: {event.detail}"
+        return {
+            **found,
+            "opened": None,
+            "ended": text_from_time(event.at_ns),
+            "decision_id": None,
+            "root": root,
+            "commands": [],
+            "detail": detail,
+        }
+
+    return search_events(frozenset({"iteration", "killed"}), query, item)
+
+
+def _matches(event: Event, query: Mapping[str, str], names: tuple[str, ...]) -> bool:
+    return all(getattr(event, name) == query[name] for name in names if name in query)

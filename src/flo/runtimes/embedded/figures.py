@@ -1,0 +1,181 @@
+"""Figures of a running FLO: counted where groups become durable, given out as Prometheus text and as health."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from flo.core.loop.program import EXIT_ERROR
+from flo.core.record import CommandIssued, CommandOutcome, DeadLetter, Group, GroupView, Killed
+from flo.core.signal import text_from_time
+
+RATE_WINDOW_S = 60
+
+COMMIT_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+
+@dataclass(slots=True)
+class LoopFigures:
+    """One loop since the start. `recent` holds (second, decisions) of the last minute."""
+
+    decisions: int = 0
+    errors: int = 0
+    dead_letters: int = 0
+    killed: int = 0
+    commands: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    exits: dict[int, int] = field(default_factory=dict)
+    last_ns: int = 0
+    recent: deque[list[int]] = field(default_factory=deque)
+
+    def rate_per_s(self, now_s: int) -> float:
+        while self.recent and self.recent[0][0] <= now_s - RATE_WINDOW_S:
+            self.recent.popleft()
+        return sum(count for _, count in self.recent) / RATE_WINDOW_S
+
+
+class Figures:
+    """Updated on the event loop, once a group."""
+
+    def __init__(self) -> None:
+        self.loops: dict[str, LoopFigures] = {}
+        self.registry = CollectorRegistry()
+        self.started_s = time.time()
+        self._signals = self._counter("flo_signals", "Signals by what became of them", ["status"])
+        self._decisions = self._counter("flo_decisions", "Decisions made", ["loop", "result"])
+        self._dead = self._counter(
+            "flo_dead_letters", "Signals and commands that could not be processed", ["loop", "reason"]
+        )
+        self._killed = self._counter("flo_killed", "Contexts that died", ["loop", "why"])
+        self._commands = self._counter("flo_commands", "Commands issued", ["loop", "engine", "verb"])
+        self._outcomes = self._counter("flo_command_outcomes", "What became of commands", ["loop", "outcome"])
+        self._late = self._counter("flo_late_signals", "Signals too late for a window of their loop", [])
+        self._commit = Histogram(
+            "flo_commit_seconds",
+            "From deciding a group to its being durable",
+            registry=self.registry,
+            buckets=COMMIT_BUCKETS_S,
+        )
+        self._open = Gauge("flo_open_commands", "Commands whose end is not known", registry=self.registry)
+        self._queued = Gauge(
+            "flo_queued_signals", "Signals taken and not yet durable", registry=self.registry
+        )
+        self._keys = Gauge("flo_state_keys", "Keys with state", ["loop"], registry=self.registry)
+        self._seen_counts: dict[str, int] = {}
+
+    def _counter(self, name: str, about: str, labels: list[str]) -> Counter:
+        return Counter(name, about, labels, registry=self.registry)
+
+    def loop(self, name: str) -> LoopFigures:
+        found = self.loops.get(name)
+        if found is None:
+            found = self.loops[name] = LoopFigures()
+        return found
+
+    def observe(self, groups: Iterable[Group], results: Mapping[str, Any], now_ns: int) -> None:
+        """Count groups that became durable. `results`: loop -> function from an exit to its result."""
+        second = now_ns // 1_000_000_000
+        for group in groups:
+            if group.is_empty():
+                continue
+            self._commit.observe((now_ns - group.decided_ns) / 1e9)
+            for section in group.sections:
+                self._section(
+                    section.loop, [row[3] for row in section.rows], results, group.decided_ns, second
+                )
+            for event in group.events:
+                self._event(event)
+
+    def observe_stored(self, group: GroupView, results: Mapping[str, Any]) -> None:
+        """Count a group read back from the ledger."""
+        second = group.decided_ns // 1_000_000_000
+        for section in group.sections:
+            if section.count:
+                self._section(section.loop, section.column("exit"), results, group.decided_ns, second)
+        for event in group.events():
+            self._event(event)
+
+    def _section(
+        self, name: str, exits: list[int], results: Mapping[str, Any], at_ns: int, second: int
+    ) -> None:
+        figures = self.loop(name)
+        figures.decisions += len(exits)
+        figures.last_ns = at_ns
+        if figures.recent and figures.recent[-1][0] == second:
+            figures.recent[-1][1] += len(exits)
+        else:
+            figures.recent.append([second, len(exits)])
+            figures.rate_per_s(second)  # drops what is older than a minute
+        for exit in set(exits):
+            count = exits.count(exit)
+            figures.exits[exit] = figures.exits.get(exit, 0) + count
+            figures.errors += count * (exit == EXIT_ERROR)
+            result = results[name](exit) if name in results else None
+            self._decisions.labels(name, result or "none").inc(count)
+
+    def _event(self, event: object) -> None:
+        if isinstance(event, DeadLetter):
+            self.loop(event.loop).dead_letters += 1
+            self._dead.labels(event.loop, event.reason).inc()
+        elif isinstance(event, Killed):
+            self.loop(event.loop).killed += 1
+            self._killed.labels(event.loop, event.why).inc()
+        elif isinstance(event, CommandIssued):
+            command = event.command
+            self.loop(command.loop).commands += 1
+            self._commands.labels(command.loop, command.engine, command.verb).inc()
+        elif isinstance(event, CommandOutcome):
+            loop = event.command_key.split("/", 1)[0]
+            outcomes = self.loop(loop).outcomes
+            outcomes[event.outcome] = outcomes.get(event.outcome, 0) + 1
+            self._outcomes.labels(loop, event.outcome).inc()
+
+    def text(
+        self, counts: Mapping[str, int], open_commands: int, queued: int, keys: Mapping[str, int]
+    ) -> bytes:
+        """Prometheus text. `counts` are the step's own totals; they become counters by their differences."""
+        for name, value in counts.items():
+            grown = value - self._seen_counts.get(name, 0)
+            self._seen_counts[name] = value
+            if grown <= 0:
+                continue
+            if name == "late":
+                self._late.inc(grown)
+            elif name != "decisions":
+                self._signals.labels(name).inc(grown)
+        self._open.set(open_commands)
+        self._queued.set(queued)
+        for loop, count in keys.items():
+            self._keys.labels(loop).set(count)
+        return generate_latest(self.registry)
+
+    def health(self, name: str, now_ns: int, open_iterations: int) -> dict[str, Any]:
+        """A loop's health in a line. `needs_attention` says what a person should look at, and is empty when all is well."""
+        figures = self.loop(name)
+        attention = []
+        if figures.dead_letters:
+            attention.append(f"{figures.dead_letters} dead letters")
+        for outcome in ("failed", "silent", "expired"):
+            if figures.outcomes.get(outcome):
+                attention.append(f"{figures.outcomes[outcome]} commands {outcome}")
+        if figures.killed:
+            attention.append(f"{figures.killed} contexts killed")
+        return {
+            "name": name,
+            "status": "attention" if attention else "healthy" if figures.decisions else "idle",
+            "needs_attention": attention,
+            "rate_per_s": round(figures.rate_per_s(now_ns // 1_000_000_000), 3),
+            "decisions": figures.decisions,
+            "errors": figures.errors,
+            "dead_letters": figures.dead_letters,
+            "killed": figures.killed,
+            "commands": figures.commands,
+            "outcomes": dict(figures.outcomes),
+            "open_iterations": open_iterations,
+            "last_decision": text_from_time(figures.last_ns) if figures.last_ns else None,
+        }

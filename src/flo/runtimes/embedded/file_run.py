@@ -1,0 +1,112 @@
+"""`flo run DIR --input FILE`: decide a file of signals and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from flo.core.errors import Overloaded, UsageError
+from flo.core.signal import SIGNAL_BYTES_MAX
+from flo.ports.service import Receipt
+from flo.runtimes.embedded.entry import start_runtime
+from flo.runtimes.embedded.runtime import EmbeddedRuntime
+
+Progress = Callable[[int, int], None]
+
+READ_BYTES = 1 << 20
+BATCH_SIGNALS = 1_000
+BATCHES_AHEAD = 12
+"""Batches offered before the first of them is durable: enough that deciding never waits for a sync."""
+
+REFUSALS_SHOWN = 10
+
+
+def run_file(*, bundle: Path, data: Path, workers: int, signals: Path, progress: Progress) -> dict[str, Any]:
+    """Decide a file of NDJSON events under a bundle; the summary. Repeatable: what was taken before is a duplicate."""
+    if not signals.is_file():
+        raise UsageError(
+            f"{signals} is not a file: --input takes a file of CloudEvents, one JSON object a line"
+        )
+    return uvloop.run(_run(bundle, data, workers, signals, progress))
+
+
+async def _run(bundle: Path, data: Path, workers: int, signals: Path, progress: Progress) -> dict[str, Any]:
+    runtime = await start_runtime(bundle=bundle, data=data, workers=workers)
+    try:
+        return await _feed(runtime, signals, progress)
+    finally:
+        await runtime.stop()
+
+
+async def _feed(runtime: EmbeddedRuntime, signals: Path, progress: Progress) -> dict[str, Any]:
+    began = time.perf_counter()
+    summary: dict[str, Any] = {"signals": 0, "accepted": 0, "duplicates": 0, "rejected": 0, "refusals": []}
+    total = signals.stat().st_size
+    waiting: list[tuple[int, asyncio.Task[list[Receipt]]]] = []
+    for lines, done_bytes in batches(signals):
+        first = summary["signals"]
+        summary["signals"] += len(lines)
+        waiting.append((first, asyncio.ensure_future(_offer(runtime, lines))))
+        await asyncio.sleep(0)
+        if len(waiting) >= BATCHES_AHEAD:
+            _count(summary, waiting[0][0], await waiting.pop(0)[1])
+        progress(done_bytes, total)
+    for first, task in waiting:
+        _count(summary, first, await task)
+    decided_s = time.perf_counter() - began
+    progress(total, total)
+    loops = await runtime.loops()
+    summary["decisions"] = sum(loop["decisions"] for loop in loops)
+    summary["dead_letters"] = sum(loop["dead_letters"] for loop in loops)
+    summary["seconds"] = round(decided_s, 3)
+    return summary
+
+
+async def _offer(runtime: EmbeddedRuntime, lines: list[bytes]) -> list[Receipt]:
+    while True:
+        try:
+            return await runtime.ingest(lines)
+        except Overloaded as full:
+            await asyncio.sleep(full.retry_after_s)
+
+
+def _count(summary: dict[str, Any], first: int, receipts: list[Receipt]) -> None:
+    for place, receipt in enumerate(receipts):
+        if receipt.status == "accepted":
+            summary["accepted"] += 1
+        elif receipt.status == "duplicate":
+            summary["duplicates"] += 1
+        else:
+            summary["rejected"] += 1
+            if len(summary["refusals"]) < REFUSALS_SHOWN:
+                refusal = {"signal": first + place + 1, "reason": receipt.reason, "detail": receipt.detail}
+                summary["refusals"].append(refusal)
+
+
+def batches(path: Path) -> Iterator[tuple[list[bytes], int]]:
+    """Lines of a file, many at a time, with the bytes read so far. Memory: two reads and the longest line."""
+    done = 0
+    rest = b""
+    pending: list[bytes] = []
+    with path.open("rb") as file:
+        while chunk := file.read(READ_BYTES):
+            done += len(chunk)
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            if len(rest) > SIGNAL_BYTES_MAX + READ_BYTES:
+                raise UsageError(
+                    f"{path}: a line longer than {SIGNAL_BYTES_MAX} bytes; one event a line is expected"
+                )
+            pending += [line for line in lines if line and not line.isspace()]
+            while len(pending) >= BATCH_SIGNALS:
+                yield pending[:BATCH_SIGNALS], done
+                pending = pending[BATCH_SIGNALS:]
+    if rest and not rest.isspace():
+        pending.append(rest)
+    if pending:
+        yield pending, done

@@ -1,0 +1,169 @@
+"""A data directory, read: for `--data PATH`, while FLO is down or beside it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flo.core.errors import UsageError
+from flo.core.record import Applied, decode_group
+from flo.core.record.group import decode_summary
+from flo.core.signal import text_from_time
+from flo.flow.reconcile import Reconciler
+from flo.flow.reload import LoadedBundle
+from flo.ports.disk import Disk
+from flo.ports.service import Receipt
+from flo.runtimes.embedded.checkpointer import decode_meta
+from flo.runtimes.embedded.figures import Figures
+from flo.runtimes.embedded.library import Library
+from flo.runtimes.embedded.reading import LedgerQueries, not_found
+from flo.stores.checkpoints import CheckpointStore
+from flo.stores.disk import LocalDisk
+from flo.stores.ledger import LedgerReader
+from flo.stores.ledger_view import ReaderView
+
+
+class ReadOnlyService(LedgerQueries):
+    """The reading half of the service on files. What would change something says how to ask a running FLO."""
+
+    def __init__(self, data: Path, disk: Disk, views: dict[int, ReaderView]) -> None:
+        self._data = data
+        self._disk = disk
+        self._ledgers = views
+        self._library = Library(data)
+        self._reconciler = Reconciler(lambda loop, rule, n: None)
+        super().__init__(
+            lambda: dict(views),
+            self._library,
+            lambda: self._open().commands,
+            lambda: self._open().iterations.values(),
+        )
+
+    @classmethod
+    def open(cls, data: Path) -> ReadOnlyService:
+        disk = LocalDisk()
+        shards = sorted(
+            int(path.name.removeprefix("shard-"))
+            for path in data.glob("shard-*")
+            if path.name.removeprefix("shard-").isdecimal()
+        )
+        if not shards:
+            raise UsageError(
+                f"{data} holds no FLO data: name the directory that `flo run` was given as --data"
+            )
+        return cls(
+            data, disk, {shard: ReaderView(LedgerReader.open(disk, str(data), shard)) for shard in shards}
+        )
+
+    def _open(self) -> Reconciler:
+        """What is open, folded from the last checkpoint and the blocks behind it."""
+        reconciler = Reconciler(lambda loop, rule, n: None)
+        for shard, view in self._ledgers.items():
+            checkpoint = CheckpointStore(self._disk, str(self._data), shard).latest()
+            first = 1
+            if checkpoint is not None:
+                reconciler.restore(decode_meta(checkpoint.meta).reconciler)
+                first = checkpoint.block + 1
+            last = view.last_block()
+            numbers = [
+                header.number for header in view.headers(last, first) if decode_summary(header.summary).events
+            ]
+            for number in reversed(numbers):
+                for event in decode_group(view.read(number).payload).events():
+                    if not isinstance(event, Applied):
+                        reconciler.apply(event)
+        return reconciler
+
+    def _applied(self) -> Iterator[Applied]:
+        """Changes of bundle, newest first."""
+        for view in self._ledgers.values():
+            for header in view.headers(view.last_block()):
+                if "bundle" in decode_summary(header.summary).events:
+                    events = decode_group(view.read(header.number).payload).events()
+                    yield from (event for event in reversed(events) if isinstance(event, Applied))
+
+    def _bundle(self) -> tuple[LoadedBundle, int]:
+        applied = next(self._applied(), None)
+        if applied is not None:
+            return self._library.find(applied.revision, applied.files), applied.at_ns
+        for shard in self._ledgers:
+            checkpoint = CheckpointStore(self._disk, str(self._data), shard).latest()
+            if checkpoint is not None:
+                return self._library.find(decode_meta(checkpoint.meta).revision), 0
+        raise UsageError(
+            f"{self._data} holds no bundle yet: start it once with `flo run DIR --data {self._data}`"
+        )
+
+    async def bundle(self) -> dict[str, Any]:
+        bundle, at_ns = self._bundle()
+        definition = bundle.definition
+        return {
+            "revision": definition.revision,
+            "files": {name: content.decode("utf-8", "replace") for name, content in definition.files.items()},
+            "applied_at": text_from_time(at_ns) if at_ns else None,
+            "loops": sorted(definition.loops),
+        }
+
+    async def loops(self) -> list[dict[str, Any]]:
+        """Health over the whole ledger: everything counted that is kept."""
+        bundle, _ = self._bundle()
+        figures = Figures()
+        results = {name: program.result for name, program in bundle.programs.items()}
+        newest_ns = self._count(figures, results)
+        open_iterations: dict[str, int] = {}
+        for iteration in self._open().iterations.values():
+            open_iterations[iteration.loop] = open_iterations.get(iteration.loop, 0) + 1
+        lines = []
+        for name, program in bundle.programs.items():
+            line = figures.health(name, newest_ns, open_iterations.get(name, 0))
+            definition = program.definition
+            about = {"about": definition.about, "owner": definition.owner, "on": list(definition.on)}
+            lines.append({**line, **about, "keys": None, "feeds": list(definition.feeds)})
+        return sorted(lines, key=lambda line: (line["status"] != "attention", line["name"]))
+
+    def _count(self, figures: Figures, results: Mapping[str, Any]) -> int:
+        newest_ns = 0
+        for view in self._ledgers.values():
+            for header in view.headers(view.last_block()):
+                newest_ns = max(newest_ns, header.written_ns)
+                figures.observe_stored(decode_group(view.read(header.number).payload), results)
+        return newest_ns
+
+    async def loop(self, name: str) -> dict[str, Any]:
+        bundle, _ = self._bundle()
+        if name not in bundle.programs:
+            raise not_found("loop", name, bundle.programs)
+        program = bundle.programs[name]
+        (line,) = [line for line in await self.loops() if line["name"] == name]
+        rules = [
+            {"id": rule.id, "when": rule.when.text, "result": rule.result, "mode": rule.mode}
+            for rule in program.rules
+        ]
+        return {**line, "revision": program.revision, "rules": rules}
+
+    # -- what only a running FLO does ---------------------------------------------------------------------
+
+    def _only_running(self, what: str) -> NoReturn:
+        raise UsageError(f"{what} needs a running FLO: start it with `flo run`, and ask it with --to URL")
+
+    async def ingest(self, raws: Sequence[bytes]) -> list[Receipt]:
+        self._only_running("taking signals")
+
+    async def decide(self, raw: bytes) -> list[dict[str, Any]]:
+        self._only_running("deciding")
+
+    async def put_bundle(self, files: Mapping[str, bytes], note: str) -> dict[str, Any]:
+        self._only_running("a change of bundle")
+
+    async def kill(self, loop: str, key: str | None, note: str) -> dict[str, Any]:
+        self._only_running("kill")
+
+    def stream(self) -> AsyncIterator[dict[str, Any]]:
+        self._only_running("the stream")
+
+    def metrics(self) -> bytes:
+        self._only_running("metrics")
+
+    def ready(self) -> tuple[bool, str]:
+        return False, "this is a data directory, not a running FLO"
