@@ -303,6 +303,28 @@ def checked_int(value: float) -> int:
     return int(value)
 
 
+def checked_uint(value: float) -> int:
+    if not 0.0 <= value < 2.0**64:
+        raise Wrong("uint")
+    return int(value)
+
+
+def digits(text: str, signed: bool) -> int:
+    body = text[1:] if signed and text[:1] in ("+", "-") else text
+    if not (body.isascii() and body.isdigit()):
+        raise Wrong("digits")
+    return int(text)
+
+
+def number(text: str) -> float:
+    if text.strip() != text or "_" in text:
+        raise Wrong("number")
+    try:
+        return float(text)
+    except ValueError:
+        raise Wrong("number") from None
+
+
 FUNCTIONS: dict[tuple[str, int], list[tuple[tuple[type, ...], Callable[..., Any]]]] = {
     ("size", 1): [((kind,), len) for kind in (str, bytes, list, dict)],
     ("contains", 2): [((str, str), lambda text, part: part in text)],
@@ -313,9 +335,16 @@ FUNCTIONS: dict[tuple[str, int], list[tuple[tuple[type, ...], Callable[..., Any]
         ((int,), int),
         ((float,), checked_int),
         ((UInt,), lambda value: ranged(int, int(value))),
+        ((Timestamp,), lambda value: int(value) // 10**9),
+        ((str,), lambda text: ranged(int, digits(text, signed=True))),
     ],
-    ("uint", 1): [((UInt,), UInt), ((int,), lambda value: ranged(UInt, value))],
-    ("double", 1): [((kind,), float) for kind in (int, UInt, float)],
+    ("uint", 1): [
+        ((UInt,), UInt),
+        ((int,), lambda value: ranged(UInt, value)),
+        ((float,), lambda value: ranged(UInt, checked_uint(value))),
+        ((str,), lambda text: ranged(UInt, digits(text, signed=False))),
+    ],
+    ("double", 1): [((int,), float), ((UInt,), float), ((float,), float), ((str,), number)],
     ("string", 1): [
         ((str,), str),
         ((int,), str),

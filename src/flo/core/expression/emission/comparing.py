@@ -85,8 +85,12 @@ class ComparisonWriter(Writing):
         left, right = node.left, node.right
         if isinstance(right, MakeList):
             constants = self.constant_members(left.type, right)
+            kind_of_members = right.items[0].type if right.items else DYN
             if constants is not None:
-                return f"({self.code(left)} in {constants})"
+                if left.type != DYN or kind_of_members == STRING:
+                    return f"({self.code(left)} in {constants})"
+                name = self.local(left)
+                return f"({name} in {constants} and type({name}) in {self.frame.runtime('number_types')})"
         kind = right.type
         if isinstance(kind, ListOf):
             if left.type == kind.element and kind.element in _EXACT:
@@ -104,7 +108,7 @@ class ComparisonWriter(Writing):
             return None
         texts = ", ".join(self.code(each) for each in members.items)
         kinds = {each.type for each in members.items}
-        if kinds == {STRING} and kind == DYN:
+        if kind == DYN and (kinds == {STRING} or kinds <= NUMERIC):
             return f"({texts},)"
         if (kinds == {STRING} and kind == STRING) or (kind in NUMERIC and kinds <= NUMERIC):
             return "{" + texts + "}"
