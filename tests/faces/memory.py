@@ -44,12 +44,12 @@ class MemoryService:
             letter_id = f"0-1-{len(self.letters)}"
             self.letters.append(
                 {
-                    "id": letter_id,
+                    "dead_letter_id": letter_id,
                     "loop": "velocity",
                     "reason": "contract",
                     "detail": "required:/card",
                     "signal": raw.decode(),
-                    "at": event.time,
+                    "at": event.time or "2026-11-23T05:10:12Z",
                 }
             )
             raise SignalRejected("contract", f"required:/card; dead letter {letter_id}")
@@ -73,7 +73,7 @@ class MemoryService:
         self.records.append(record)
         self.by_identity[identity] = [record]
         for queue in self.subscribers:
-            queue.put_nowait({"kind": "decision", **record})
+            queue.put_nowait({"type": "decision", **record})
         return "accepted", [record]
 
     async def ingest(self, raws: Sequence[bytes]) -> list[Receipt]:
@@ -131,7 +131,7 @@ class MemoryService:
             raise NotFound(f"no loop {name!r}; did you mean 'velocity'?")
         return {
             "name": "velocity",
-            "health": "ok",
+            "status": "healthy",
             "decisions": len(self.records),
             "dead_letters": len(self.letters),
             "open_iterations": 0,
@@ -143,7 +143,7 @@ class MemoryService:
 
     async def dead_letter(self, dead_letter_id: str) -> dict[str, Any]:
         for letter in self.letters:
-            if letter["id"] == dead_letter_id:
+            if letter["dead_letter_id"] == dead_letter_id:
                 return letter
         raise NotFound(f"no dead letter {dead_letter_id!r}")
 

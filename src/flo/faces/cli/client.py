@@ -15,6 +15,8 @@ import msgspec
 
 from flo.faces.cli.failure import WRONG_USE, CommandFailed
 
+DEFAULT_URL = "http://127.0.0.1:8750"
+
 TIMEOUT_S = 60.0
 ANSWER_BYTES_MAX = 256 << 20
 

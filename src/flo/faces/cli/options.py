@@ -12,7 +12,7 @@ import click
 from flo.core.bundle.quantities import duration_ns, rate_per_s
 from flo.core.errors import SignalRejected
 from flo.core.signal import text_from_time, time_from_text
-from flo.faces.cli.source import DEFAULT_URL
+from flo.faces.cli.client import DEFAULT_URL
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,4 +1,7 @@
-"""The command line's calls into the embedded runtime: every one of them stands here."""
+"""The command line's calls into the embedded runtime: every one of them stands here.
+
+It is imported when it is first needed: half a second that `flo loops --to URL` need not wait.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,12 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from flo.core.bundle import EngineKind
-from flo.flow.reload import LoadedBundle, load_bundle
 from flo.ports.service import Service
-from flo.stores.bundle_directory import read_directory
-from flo.stores.bundle_functions import load_functions
+
+if TYPE_CHECKING:
+    from flo.flow.reload import LoadedBundle
 
 Progress = Callable[[int, int], None]
 """Called now and then with (bytes done, bytes in all)."""
@@ -70,14 +72,7 @@ def export_rows(data: Path, kind: str, query: Mapping[str, str]) -> Iterator[dic
     return rows
 
 
-def engine_kinds() -> Mapping[str, EngineKind]:
-    """The kinds of engines this FLO has."""
-    kinds: Mapping[str, EngineKind] = importlib.import_module("flo.engines").engine_kinds()
-    return kinds
-
-
 def load(directory: Path) -> LoadedBundle:
     """Read, check and compile a directory. Raises `BundleError` with every problem, or `UsageError`."""
-    return load_bundle(
-        read_directory(directory), engine_kinds(), lambda source: load_functions(source, directory.resolve())
-    )
+    loaded: LoadedBundle = importlib.import_module("flo.runtimes.embedded.entry").load_directory(directory)
+    return loaded

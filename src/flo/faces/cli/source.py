@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from flo.faces.cli import runtime
-from flo.faces.cli.client import Client, HttpSource
+from flo.faces.cli.client import DEFAULT_URL, Client, HttpSource
 from flo.faces.cli.failure import WRONG_USE, CommandFailed
 from flo.ports.service import Page, Service
-
-DEFAULT_URL = "http://127.0.0.1:8750"
 
 _PAGE = 1000
 

@@ -12,17 +12,14 @@ from flo.core.errors import SignalRejected
 from flo.core.signal import time_from_text
 from flo.faces.http.problems import Refused
 from flo.faces.http.state import STATE, State, answer
+from flo.flow.views.decisions import QUERY_KEYS
+from flo.flow.views.rows import COMMAND_KEYS, DEAD_LETTER_KEYS, ITERATION_KEYS
 from flo.ports.service import Page
 
 VALUE_CHARS_MAX = 1024
 
 _CURSOR = re.compile(r"[A-Za-z0-9_.~:=+/-]{1,512}\Z")
 _LIMIT = re.compile(r"[0-9]{1,6}\Z")
-
-DECISION_FILTERS = ("loop", "key", "rule", "result", "since", "until")
-DEAD_LETTER_FILTERS = ("loop", "key", "reason", "since", "until")
-ITERATION_FILTERS = ("loop", "key", "status", "since", "until")
-COMMAND_FILTERS = ("loop", "key", "engine", "verb", "outcome", "since", "until")
 
 Fetch = Callable[[Mapping[str, str], int, str | None], Awaitable[Page]]
 
@@ -81,7 +78,7 @@ async def _page(request: web.Request, filters: tuple[str, ...], plural: str, fet
 
 async def get_decisions(request: web.Request) -> web.Response:
     """Decisions, newest first."""
-    return await _page(request, DECISION_FILTERS, "decisions", request.app[STATE].service.decisions)
+    return await _page(request, QUERY_KEYS, "decisions", request.app[STATE].service.decisions)
 
 
 async def get_decision(request: web.Request) -> web.Response:
@@ -110,7 +107,7 @@ async def get_loop(request: web.Request) -> web.Response:
 
 async def get_dead_letters(request: web.Request) -> web.Response:
     """Dead letters, newest first."""
-    return await _page(request, DEAD_LETTER_FILTERS, "dead_letters", request.app[STATE].service.dead_letters)
+    return await _page(request, DEAD_LETTER_KEYS, "dead_letters", request.app[STATE].service.dead_letters)
 
 
 async def get_dead_letter(request: web.Request) -> web.Response:
@@ -120,9 +117,9 @@ async def get_dead_letter(request: web.Request) -> web.Response:
 
 async def get_iterations(request: web.Request) -> web.Response:
     """Iterations, newest first."""
-    return await _page(request, ITERATION_FILTERS, "iterations", request.app[STATE].service.iterations)
+    return await _page(request, ITERATION_KEYS, "iterations", request.app[STATE].service.iterations)
 
 
 async def get_commands(request: web.Request) -> web.Response:
     """Commands with their outcomes, newest first."""
-    return await _page(request, COMMAND_FILTERS, "commands", request.app[STATE].service.commands)
+    return await _page(request, COMMAND_KEYS, "commands", request.app[STATE].service.commands)

@@ -138,7 +138,7 @@ async def _write(request: web.Request, response: web.StreamResponse, chunk: byte
 
 
 def _frame(number: int, event: dict[str, Any]) -> bytes:
-    kind = str(event.get("kind", "event")).replace("\n", " ").replace("\r", " ")
+    kind = str(event.get("type", "event")).replace("\n", " ").replace("\r", " ")
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind.encode("utf-8", "replace"), _encode(event))
 
 

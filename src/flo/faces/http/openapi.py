@@ -21,7 +21,6 @@ FILTER_HELP = {
     "status": "in this status",
     "engine": "sent to this engine",
     "verb": "of this verb",
-    "outcome": "with this outcome",
     "since": "not before this time (RFC 3339)",
     "until": "before this time (RFC 3339)",
 }

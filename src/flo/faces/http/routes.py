@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from flo.faces.http import control, intake, lists, live
+from flo.flow.views.decisions import QUERY_KEYS
+from flo.flow.views.rows import COMMAND_KEYS, DEAD_LETTER_KEYS, ITERATION_KEYS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,7 +60,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/decisions", lists.get_decisions, "listDecisions", "read", "Decisions",
-        filters=lists.DECISION_FILTERS, problems=_LIST,
+        filters=QUERY_KEYS, problems=_LIST,
     ),
     Route("GET", "/v1/decisions/{id}", lists.get_decision, "getDecision", "read", "Decision", problems=_ONE),
     Route(
@@ -73,7 +75,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/dead-letters", lists.get_dead_letters, "listDeadLetters", "read", "DeadLetters",
-        filters=lists.DEAD_LETTER_FILTERS, problems=_LIST,
+        filters=DEAD_LETTER_KEYS, problems=_LIST,
     ),
     Route(
         "GET", "/v1/dead-letters/{id}", lists.get_dead_letter, "getDeadLetter", "read", "DeadLetter",
@@ -81,11 +83,11 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/iterations", lists.get_iterations, "listIterations", "read", "Iterations",
-        filters=lists.ITERATION_FILTERS, problems=_LIST,
+        filters=ITERATION_KEYS, problems=_LIST,
     ),
     Route(
         "GET", "/v1/commands", lists.get_commands, "listCommands", "read", "Commands",
-        filters=lists.COMMAND_FILTERS, problems=_LIST,
+        filters=COMMAND_KEYS, problems=_LIST,
     ),
     Route("GET", "/v1/bundle", control.get_bundle, "getBundle", "read", "Bundle", problems=("unavailable",)),
     Route(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +14,9 @@ from flo.faces.cli.failure import NO, CommandFailed
 from flo.faces.cli.options import DIRECTORY, json_option
 from flo.faces.cli.output import print_json, say
 from flo.faces.http.problems import problem_as_json
-from flo.flow.reload import LoadedBundle
+
+if TYPE_CHECKING:
+    from flo.flow.reload import LoadedBundle
 
 LINE_CHARS_MAX = 160
 

@@ -11,7 +11,7 @@ from flo.faces.cli.output import hint, print_fields, print_json, print_table
 from flo.faces.cli.source import open_source
 
 COLUMNS = (
-    ("id", "id"),
+    ("dead_letter_id", "id"),
     ("loop", "loop"),
     ("key", "key"),
     ("reason", "reason"),

@@ -11,7 +11,7 @@ from flo.faces.cli.options import json_option, source_options
 from flo.faces.cli.output import print_fields, print_json, print_table
 from flo.faces.cli.source import open_source
 
-FIRST = ("name", "health", "decisions", "dead_letters", "open_iterations")
+FIRST = ("name", "status", "decisions", "rate_per_s", "open_iterations", "dead_letters", "keys")
 """Columns that come first; the others follow in the order FLO gives them, where they are single values."""
 
 
@@ -40,4 +40,4 @@ def columns_of(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """The columns worth a table: those of single values, the telling ones first."""
     keys = {key: None for row in rows for key, value in row.items() if not isinstance(value, dict | list)}
     ordered = [key for key in FIRST if key in keys] + [key for key in keys if key not in FIRST]
-    return [(key, key.replace("_", " ")) for key in ordered[:9]]
+    return [(key, key.replace("_", " ")) for key in ordered[:8]]

@@ -124,8 +124,9 @@ def _announce(options: runtime.RunOptions, host: str, port: int, *, as_json: boo
     to = "" if url == "http://127.0.0.1:8750" else f" --to {url}"
     say(f"FLO runs {options.bundle} at {url}, ledger in {options.data}", "bold")
     say("try:")
+    sample = options.bundle / "signals.ndjson"
     for line in (
-        f"flo send {options.bundle}/signals.ndjson{to}",
+        f"flo send {sample if sample.is_file() else 'FILE'}{to}",
         f"flo loops{to}",
         f"curl {url}/v1/decisions?limit=5",
         f"flo explain DECISION_ID{to}",
