@@ -210,7 +210,7 @@ async def test_a_caller_that_gives_up_disturbs_nobody() -> None:
 
 
 async def test_requests_stay_within_a_tenth_above_what_was_asked_for() -> None:
-    fetcher, transport, clock = scripted()
+    fetcher, transport, _ = scripted()
     transport.fails = lambda nth: FetchFailed("disconnected", stale=True)
     for n in range(1_000):
         assert (await fetcher.fetch("profiles", f"k{n}")).reason == "disconnected"
