@@ -95,7 +95,7 @@ class _Assembly:
             "loop_name": self.definition.name,
             "loop_owner": self.definition.owner,
             **loop.plan.constants,
-            **loop.shared_plan.constants,
+            **(loop.shared_plan.constants if loop.shared_plan.fields else {}),
         }
         if loop.contract is not None:
             self.constants["as_json"] = loop.contract.as_json

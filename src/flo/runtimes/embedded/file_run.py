@@ -48,16 +48,21 @@ async def _feed(runtime: EmbeddedRuntime, signals: Path, progress: Progress) -> 
     summary: dict[str, Any] = {"signals": 0, "accepted": 0, "duplicates": 0, "rejected": 0, "refusals": []}
     total = signals.stat().st_size
     waiting: list[tuple[int, asyncio.Task[list[Receipt]]]] = []
-    for lines, done_bytes in batches(signals):
-        first = summary["signals"]
-        summary["signals"] += len(lines)
-        waiting.append((first, asyncio.ensure_future(_offer(runtime, lines))))
-        await asyncio.sleep(0)
-        if len(waiting) >= BATCHES_AHEAD:
-            _count(summary, waiting[0][0], await waiting.pop(0)[1])
-        progress(done_bytes, total)
-    for first, task in waiting:
-        _count(summary, first, await task)
+    try:
+        for lines, done_bytes in batches(signals):
+            waiting.append((summary["signals"], asyncio.ensure_future(_offer(runtime, lines))))
+            summary["signals"] += len(lines)
+            await asyncio.sleep(0)
+            if len(waiting) >= BATCHES_AHEAD:
+                _count(summary, waiting[0][0], await waiting[0][1])
+                del waiting[0]
+            progress(done_bytes, total)
+        for first, task in waiting:
+            _count(summary, first, await task)
+    finally:  # after a failure nobody waits for the rest
+        for _, task in waiting:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
     decided_s = time.perf_counter() - began
     progress(total, total)
     loops = await runtime.loops()
