@@ -17,7 +17,7 @@ from flo.stores.ledger import Block, Ledger, LedgerReader
 
 pytestmark = pytest.mark.crash
 
-KILLS = max(24, int(os.environ.get("FLO_CRASH_RUNS", "100")) // 10)
+KILLS = max(12, int(os.environ.get("FLO_CRASH_RUNS", "100")) // 10)
 SECOND_NS = 10**9
 
 WRITER = """
