@@ -16,23 +16,22 @@ TRIES = 6
 PAUSE_S = 0.5  # doubles: FLO may be restarting, which takes seconds
 
 
-def announce(kind: str, key: str, data: dict[str, Any], command: dict[str, Any]) -> None:
+def announce(kind: str, key: str, parent: str, data: dict[str, Any]) -> None:
     """Send one signal; returns once FLO has it. Its id is made from the command's key, so a repeat is a
     duplicate.
 
     `OSError` where FLO refuses it, or does not answer for some fifteen seconds: the command has then failed,
     and FLO runs it again, which finds its work done and announces it.
     """
-    event: dict[str, Any] = {
+    event = {
         "specversion": "1.0",
         "id": f"{key}/{kind}",
         "source": "payments/trainer",
         "type": kind,
         "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "floparent": parent,  # the decision that led here; a new context, as training outlives the old one
         "data": data,
     }
-    if command.get("decision_id"):
-        event["floparent"] = command["decision_id"]
     request = urllib.request.Request(
         os.environ.get("FLO_URL", DEFAULT_URL).rstrip("/") + "/v1/signals",
         data=msgspec.json.encode(event),

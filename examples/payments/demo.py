@@ -38,6 +38,7 @@ SHIFT_AT = 0.35
 PROGRESS_EVERY_S = 5.0
 DAY_S = 86_400
 LIST_MAX = 500
+READY_PATIENCE_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,9 @@ async def _profiles(options: Options) -> AsyncIterator[None]:
         await process.wait()
 
 
-async def _wait_until_ready(pool: Pool, url: str, patience_s: float = 15.0) -> None:
+async def _wait_until_ready(pool: Pool, url: str) -> None:
     last = "no answer"
-    for _ in range(int(patience_s / 0.25)):
+    for _ in range(int(READY_PATIENCE_S / 0.25)):
         try:
             answer = await pool.get("/readyz", timeout_s=2.0)
             if answer.status == 200:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from announce import announce
 from features import features
@@ -21,6 +21,29 @@ from training import retrain as train_challenger
 
 HOME = Path(os.environ.get("PAYMENTS_HOME") or Path(__file__).resolve().parent / "demo-data")
 
+
+class Told(Protocol):
+    """What the python engine says of the command that a function carries out."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def decision_id(self) -> str: ...
+
+
+class _Last:
+    """The last question and its answer: several rules ask it of one transaction, and all must see one network."""
+
+    asked: tuple[Any, ...] | None = None
+    profile: dict[str, Any] | None = None
+    answer: dict[str, Any]
+
+
+_last = _Last()
 _models = Models(HOME / "models")
 _current = CurrentModel(_models)
 
@@ -43,40 +66,43 @@ def network_score(
     0.5 is where 1.5 % of honest transactions would be reviewed, 0.9 where 0.2 % would be declined. Where no
     network was ever put in use, the score is 0 and the version "none": the other rules decide alone.
     """
+    asked = (amount, country, device, entry, category, x, y, count_10m, sum_10m, devices_1d)
+    if profile is _last.profile and asked == _last.asked:  # the profile is a new object for every signal
+        return _last.answer
     scorer, version = _current.get()
-    if scorer is None:
-        return {"score": 0.0, "version": version}
-    row = features(amount, country, device, entry, category, x, y, count_10m, sum_10m, devices_1d, profile)
-    return {"score": scorer.score(row), "version": version}
+    score = 0.0 if scorer is None else scorer.score(features(*asked, profile))
+    _last.asked, _last.profile, _last.answer = asked, profile, {"score": score, "version": version}
+    return _last.answer
 
 
-def retrain(arguments: dict[str, Any], command: dict[str, Any]) -> dict[str, Any]:
+def retrain(arguments: dict[str, Any], command: Told) -> dict[str, Any]:
     """Train a challenger on what the labels taught, judge it, and say so in a `model.trained` signal.
 
     The version is made from the command's key: the same command makes, and announces, one model, however
     often it runs.
     """
-    key = str(command["key"])
-    note = train_challenger(HOME, key)
+    note = train_challenger(HOME, command.key)
     figures = ("version", "champion", "better", "recall", "champion_recall", "rows", "frauds")
-    result = {"model": str(arguments["model"]), "command": key} | {name: note[name] for name in figures}
-    announce("model.trained", key, result, command)
+    result = {"model": str(arguments["model"]), "command": command.key} | {
+        name: note[name] for name in figures
+    }
+    announce("model.trained", command.key, command.decision_id, result)
     return result
 
 
-def swap_model(arguments: dict[str, Any], command: dict[str, Any]) -> dict[str, Any]:
+def swap_model(arguments: dict[str, Any], command: Told) -> dict[str, Any]:
     """Put a version in use, at once and wholly, and say so in a `model.swapped` signal.
 
     Fenced by the command's sequence: after a newer swap an older one changes nothing, and announces nothing.
     """
-    key, version = str(command["key"]), str(arguments["version"])
-    now, before = _models.swap(version, int(command.get("seq", 0)))
+    version = str(arguments["version"])
+    now, before = _models.swap(version, command.seq)
     result = {
         "model": str(arguments["model"]),
         "version": now.version,
         "previous": before.version if before else "none",
-        "command": key,
+        "command": command.key,
     }
     if now.version == version:
-        announce("model.swapped", key, result, command)
+        announce("model.swapped", command.key, command.decision_id, result)
     return result

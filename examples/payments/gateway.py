@@ -53,6 +53,7 @@ class Gateway:
         self._rate_per_s = rate_per_s
         self._decided: dict[str, str] = {}  # frauds only: what their labels will say
         self._version_of: dict[str, str] = {}
+        self._undecided: set[str] = set()  # frauds offered and not yet answered
         self._version = self._old_version = self._version_in_use()
         self._shifted = False
         self._labels: list[dict[str, Any]] = []
@@ -101,6 +102,8 @@ class Gateway:
         self.report.offered += 1
         body = _encode(event)
         self._transactions.append(body + b"\n")
+        if event["id"] in self._traffic.truth:
+            self._undecided.add(event["id"])
         task = asyncio.create_task(self._decide(event["id"], body, self._phase(event)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -119,6 +122,7 @@ class Gateway:
         version = self._version
         began_s = time.perf_counter()
         answer = await self._post("/v1/decisions", body, EVENT)
+        self._undecided.discard(tx_id)
         if answer is None:
             self.report.failed += 1
             return
@@ -157,9 +161,13 @@ class Gateway:
 
     async def _flush(self) -> None:
         self._look_at_models()
-        labels = [self._told(label) for label in self._labels]
+        due: list[dict[str, Any]] = []
+        held: list[dict[str, Any]] = []
+        for label in self._labels:
+            (held if label["data"]["tx_id"] in self._undecided else due).append(label)
+        labels = [self._told(label) for label in due]
         transactions = b"".join(self._transactions)
-        self._labels, self._transactions = [], []
+        self._labels, self._transactions = held, []
         self._store.append(transactions, b"".join(_encode(label) + b"\n" for label in labels))
         if labels:
             answer = await self._post("/v1/signals", _encode(labels), BATCH)

@@ -79,13 +79,9 @@ class Models:
     def alias(self) -> Alias | None:
         """What is in use, or None where nothing ever was."""
         try:
-            return msgspec.json.decode(self.alias_path.read_bytes(), type=Alias)
+            return _alias(self.alias_path.read_bytes(), self.alias_path)
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError as error:
-            raise ModelError(
-                f"{self.alias_path} is damaged ({error}): remove it and swap a model in again"
-            ) from None
 
     def swap(self, version: str, seq: int = 0) -> tuple[Alias, Alias | None]:
         """Put a version in use: `(alias now, alias before)`. Repeating it changes nothing.
@@ -118,16 +114,17 @@ class Models:
 class CurrentModel:
     """The model in use, as one deciding process sees it: a swap is noticed within `CHECK_EVERY_S`.
 
-    The alias is looked at (one stat) at most that often; the artifact is read whole and checked against its
-    digest before it takes the old one's place. One that cannot be used is logged, once, and the old one
-    stays.
+    The alias is read (a hundred bytes) at most that often; the artifact is read whole and checked against its
+    digest before it takes the old one's place. One that cannot be used is logged, once, and tried again; until then
+    the old one stays.
     """
 
     def __init__(self, models: Models) -> None:
         self.models = models
         self.version: str | None = None
         self._scorer: Scorer | None = None
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: bytes | None = None  # the alias that is in use, as its file was
+        self._refused: bytes | None = None  # the one that was complained about
         self._next_check_s = 0.0
 
     def get(self) -> tuple[Scorer | None, str]:
@@ -139,26 +136,31 @@ class CurrentModel:
         return self._scorer, self.version or "none"
 
     def _look(self) -> None:
+        # Read whole, not stat: two swaps within a tick of the file system's clock would look like none.
         try:
-            status = os.stat(self.models.alias_path)
+            seen = self.models.alias_path.read_bytes()
         except FileNotFoundError:
             return
-        seen = (status.st_mtime_ns, status.st_ino, status.st_size)
         if seen == self._seen:
             return
-        self._seen = seen
         try:
-            alias = self.models.alias()
-            if alias is None or alias.version == self.version:
-                return
+            alias = _alias(seen, self.models.alias_path)
             data = self.models.artifact(alias.version).read_bytes()
             if hashlib.sha256(data).hexdigest() != alias.sha256:
-                raise ModelError(
-                    f"model {alias.version} is not the one that was swapped in: its digest differs"
-                )
+                raise ModelError(f"model {alias.version} is not what was swapped in: its digest differs")
             self._scorer, self.version = Scorer(_network(data, alias.version)), alias.version
+            self._seen = seen
         except (ModelError, OSError) as error:
-            _log.error("keeping model %s: %s", self.version or "none", error)
+            if seen != self._refused:
+                self._refused = seen
+                _log.error("keeping model %s: %s", self.version or "none", error)
+
+
+def _alias(data: bytes, path: Path) -> Alias:
+    try:
+        return msgspec.json.decode(data, type=Alias)
+    except msgspec.DecodeError as error:
+        raise ModelError(f"{path} is damaged ({error}): remove it and swap a model in again") from None
 
 
 def _network(data: bytes, version: str) -> Network:

@@ -78,7 +78,10 @@ class _Connection(asyncio.Protocol):
         waiting, self.waiting = self.waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_result(Answer(int(head[9:12]), head, body))
-        self._pool.free(self)
+        if b"close" in head and Answer(0, head, b"").header("connection") == "close":
+            self.close()
+        else:
+            self._pool.free(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -180,7 +183,7 @@ class Pool:
 
 
 def _hand_over(turn: asyncio.Future[_Connection], done: asyncio.Future[_Connection]) -> None:
-    error = done.exception()
+    error = asyncio.CancelledError() if done.cancelled() else done.exception()
     if turn.done():
         if error is None:
             done.result().close()

@@ -10,11 +10,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from aiohttp import ClientSession, web
+
+
+@dataclass(frozen=True)
+class Told:
+    """What FLO tells a function of its command."""
+
+    key: str
+    seq: int
+    decision_id: str = "0-1-0-0"
 
 
 class StandIn:
@@ -117,7 +127,7 @@ class StandIn:
         self.commands.append(row)
 
         async def run() -> None:
-            await asyncio.to_thread(function, arguments, {"key": row["key"], "seq": seq})
+            await asyncio.to_thread(function, arguments, Told(row["key"], seq))
             row["outcome"] = "succeeded"
 
         task = asyncio.create_task(run())
