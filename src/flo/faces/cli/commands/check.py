@@ -64,7 +64,7 @@ def print_code(bundle: LoadedBundle, loop: str, *, as_json: bool) -> None:
     program = bundle.programs.get(loop)
     if program is None:
         near = nearest(loop, bundle.programs)
-        step = f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(bundle.programs))}"
+        step = near or f"there are {', '.join(sorted(bundle.programs))}"
         raise CommandFailed(f"no loop {loop!r} in this bundle", step, 2)
     if as_json:
         print_json({"loop": loop, "revision": bundle.revision, "code": program.source})

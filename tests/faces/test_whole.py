@@ -1,0 +1,125 @@
+"""The faces on the real runtime: what a newcomer types, from the first bundle to the reading of its ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.faces.commands import REPOSITORY, flo
+
+PROGRAM = [sys.executable, "-m", "flo.faces.cli"]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    result = flo("init", tmp_path / "my-loops", "--json")
+    assert result.code == 0
+    return tmp_path / "my-loops"
+
+
+@pytest.fixture
+def running(bundle: Path, tmp_path: Path) -> Iterator[tuple[str, Path, subprocess.Popen[str]]]:
+    data = tmp_path / "data"
+    process = subprocess.Popen(
+        [*PROGRAM, "run", str(bundle), "--data", str(data), "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env=os.environ,
+    )
+    assert process.stdout is not None
+    text = ""
+    while not text.endswith("}\n"):
+        read = process.stdout.readline()
+        assert read, process.communicate()
+        text += read
+    yield json.loads(text)["url"], data, process
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+
+def test_init_check_and_the_compiled_code(bundle: Path) -> None:
+    checked = flo("check", bundle, "--json")
+    assert (checked.code, checked.json["ok"], checked.json["loops"]) == (0, True, 1)
+    assert "ok; 1 loop" in flo("check", bundle).out
+    assert "def " in flo("check", bundle, "--code", "velocity").out
+    assert "did you mean `velocity`" in flo("check", bundle, "--code", "velocty").err
+    again = flo("init", bundle)
+    assert (again.code, "not empty" in again.err) == (2, True)
+
+
+def test_check_shows_each_problem_in_place(bundle: Path) -> None:
+    path = bundle / "loops" / "velocity.yaml"
+    path.write_text(re.sub(r"(?m)^otherwise:", "otherwse:", path.read_text()))
+    shown = flo("check", bundle)
+    assert shown.code == 1
+    assert re.search(r"velocity\.yaml:\d+:1: .*otherwse", shown.out)
+    assert "    otherwse: approve\n    ^\n" in shown.out
+    assert "otherwise" in flo("check", bundle, "--json").json["problems"][0]["hint"]
+
+
+def test_a_file_is_decided_without_a_server(bundle: Path, tmp_path: Path) -> None:
+    arguments = ("run", bundle, "--input", bundle / "signals.ndjson", "--data", tmp_path / "data", "--json")
+    summary = flo(*arguments).json
+    assert (summary["signals"], summary["accepted"], summary["rejected"]) == (7, 6, 1)
+    assert flo(*arguments).json["duplicates"] >= 6
+
+
+def test_a_session_from_sending_to_reading_the_ledger_when_flo_is_down(
+    running: tuple[str, Path, subprocess.Popen[str]], bundle: Path, tmp_path: Path
+) -> None:
+    url, data, process = running
+    sent = flo("send", bundle / "signals.ndjson", "--to", url, "--json")
+    assert (sent.code, sent.json["accepted"], sent.json["reasons"]) == (1, 6, {"contract": 1})
+    kinds = ("decisions", "commands", "iterations", "dead-letters")
+    live = {kind: flo("export", kind, "--to", url).out for kind in kinds}
+    assert len(live["decisions"].splitlines()) >= sent.json["accepted"]
+    assert len(live["dead-letters"].splitlines()) == 1
+    letter = json.loads(live["dead-letters"])["dead_letter_id"]
+    decision = json.loads(live["decisions"].splitlines()[0])["decision_id"]
+    words = flo("explain", decision, "--to", url)
+    assert (words.code, len(words.out) > 100) == (0, True)
+    assert flo("loops", "--to", url).code == 0
+    assert flo("dead", "show", letter, "--to", url).code == 0
+    killed = flo("kill", "velocity", "--note", "test", "--to", url)
+    assert killed.code == 0
+
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in err) == (0, False), err
+
+    assert flo("export", "decisions", "--data", data).out == live["decisions"]
+    assert flo("explain", decision, "--data", data).out == words.out
+    assert flo("dead", "list", "--data", data, "--json").json["dead_letters"][0]["dead_letter_id"] == letter
+    assert flo("loops", "--data", data).code == 0
+    assert len(flo("export", "signals", "--data", data).out.splitlines()) >= sent.json["accepted"]
+    assert flo("export", "state", "--data", data).code == 0
+    parquet = tmp_path / "x.parquet"
+    assert flo("export", "decisions", "--data", data, "--format", "parquet", "-o", parquet).code == 0
+    assert parquet.stat().st_size > 0
+
+
+def test_a_directory_that_is_in_use_is_named(
+    running: tuple[str, Path, subprocess.Popen[str]], bundle: Path
+) -> None:
+    _, data, process = running
+    second = subprocess.run(
+        [*PROGRAM, "run", str(bundle), "--data", str(data), "--port", "0"],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=30,
+        check=False,
+    )
+    assert second.returncode in (1, 2)
+    assert str(process.pid) in second.stderr
+    assert "Traceback" not in second.stderr
