@@ -196,3 +196,15 @@ def test_walks_draw_on_a_budget() -> None:
 def test_nan_is_equal_to_nothing_also_within_lists() -> None:
     assert result("[0.0 / 0.0] == [0.0 / 0.0]") is False
     assert result("cel.bind(n, 0.0 / 0.0, [n] == [n] || n in [n])") is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "any.l.map(a, any.s + any.s).size() > 0",
+        "any.s.replace('', any.s) == ''",
+        "any.l.map(a, any.l + any.l) == []",
+    ],
+)
+def test_results_cannot_outgrow_memory(text: str) -> None:
+    assert failure(text, any={"s": "x" * 100_000, "l": [0] * 20_000}).code == "budget"

@@ -24,6 +24,10 @@ _TEXT_SIZE_ASSUMED: Final = 1_000
 _SCAN_PER_STEP: Final = 100
 """Characters C code goes through in the time of one step."""
 
+RESULT_SIZE_MAX: Final = 1_000_000
+"""Elements or characters of any intermediate result, by the assumed sizes: a thousand times one assumed text. What
+may grow further (doubling what was doubled before) is refused, whatever it costs."""
+
 _SIZE_MAX: Final = 10**12
 
 
@@ -36,6 +40,11 @@ def _assumed(kind: Type) -> int:
     if kind in (STRING, BYTES, DYN):
         return _TEXT_SIZE_ASSUMED
     return _LIST_SIZE_ASSUMED if isinstance(kind, ListOf | MapOf | Record) else 1
+
+
+def _grown(steps: int, size: int) -> tuple[int, int]:
+    """Steps and size of a result, the steps beyond any limit where the size is."""
+    return steps + (EXPRESSION_COST_MAX if size > RESULT_SIZE_MAX else 0), min(size, _SIZE_MAX)
 
 
 class _Cost:
@@ -103,7 +112,7 @@ class _Cost:
                 case "assumed":
                     steps += 10
                     size = max(size, _assumed(overload.result))
-        return steps, min(size, _SIZE_MAX)
+        return _grown(steps, size)
 
     def loop(self, node: typed.Loop) -> tuple[int, int]:
         steps, size = self.of(node.target)
@@ -118,4 +127,4 @@ class _Cost:
         produced = (
             count * result if node.kind in ("map", "transform_map") else size if node.kind == "filter" else 1
         )
-        return steps + count * (1 + body), min(produced, _SIZE_MAX)
+        return _grown(steps + count * (1 + body), produced)

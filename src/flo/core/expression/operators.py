@@ -150,6 +150,13 @@ def item(owner: object, index: object, at: Place) -> object:
 # -- building and walking
 
 
+def weight(value: object) -> int:
+    """The steps a value made within a walk costs, by its size: a step is about 100 bytes."""
+    if type(value) is str or type(value) is bytes:
+        return len(value) // 100
+    return len(value) // 10 if type(value) is list else 0
+
+
 def make_map(entries: list[tuple[object, object]], at: Place) -> dict[object, object]:
     """A map of entries whose keys are known only now."""
     result: dict[object, object] = {}

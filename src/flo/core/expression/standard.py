@@ -249,8 +249,8 @@ _METHODS: Final[dict[str, tuple[Overload, ...]]] = {
         _text(STRING, INT, INT, call=strings.substring, fallible=True, growth="first"),
     ),
     "replace": (
-        _text(STRING, STRING, STRING, inline="{0}.replace({1}, {2})", scans=True, growth="product"),
-        _text(STRING, STRING, STRING, INT, call=strings.replace, scans=True, growth="product"),
+        _text(STRING, STRING, STRING, call=strings.replace_all, fallible=True, scans=True, growth="product"),
+        _text(STRING, STRING, STRING, INT, call=strings.replace, fallible=True, scans=True, growth="product"),
     ),
     "split": (
         _text(ListOf(STRING), STRING, call=strings.split, scans=True, growth="first"),

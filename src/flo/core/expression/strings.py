@@ -20,6 +20,9 @@ from flo.core.expression.values import (
     type_name,
 )
 
+TEXT_LENGTH_MAX: Final = 10_000_000
+"""Characters `replace` may make: its result can be as large as two inputs multiplied."""
+
 _PRECISION_MAX: Final = 100
 _PATTERN_LENGTH_MAX: Final = 1_000
 _WHITE_SPACE: Final = (
@@ -78,8 +81,17 @@ def substring_from(text: str, start: int, at: Place | None = None) -> str:
     return text[_offset(start, len(text), at) :]
 
 
-def replace(text: str, old: str, new: str, count: int) -> str:
+def replace_all(text: str, old: str, new: str, at: Place | None = None) -> str:
+    """Every `old` made `new`."""
+    return replace(text, old, new, -1, at)
+
+
+def replace(text: str, old: str, new: str, count: int, at: Place | None = None) -> str:
     """The first `count` times `old` made `new`; all where negative."""
+    times = text.count(old) if count < 0 else min(text.count(old), count)
+    if len(text) + times * (len(new) - len(old)) > TEXT_LENGTH_MAX:
+        message = f"the text would have more than {TEXT_LENGTH_MAX:,} characters"
+        raise EvaluationError("budget", message, at)
     return text.replace(old, new, min(max(count, -1), len(text) + 1))
 
 

@@ -14,6 +14,17 @@ class CallWriter(Writing):
     """Calls: inline where the overload is known and simple, a function of the table otherwise."""
 
     def invoke(self, node: Invoke) -> str:
+        text = self.called(node)
+        overloads = (node.overload,) if node.overload else node.function.overloads
+        if not self.walks or not any(each.growth in ("sum", "product") for each in overloads):
+            return text
+        # Within a walk the size of what is put together counts too: long texts times long lists are not free.
+        name = self.named(text)
+        self.frame.line(f"{self.budget} -= {self.call(operators.weight, name)}")
+        self.fail(f"{self.budget} < 0", f"out_of_budget({self.place(node)})")
+        return name
+
+    def called(self, node: Invoke) -> str:
         overload = node.overload
         if overload is None:
             dispatcher = Dispatcher(node.function)

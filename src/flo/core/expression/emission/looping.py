@@ -24,7 +24,9 @@ class LoopWriter(Writing):
 
     def loop(self, node: Loop) -> str:
         header = self.header(node)
+        charged = self.charged(node)
         self.depth += 1
+        self.walks += charged
         match node.kind:
             case "all":
                 result = self.quantifier(node, header, found=False)
@@ -35,7 +37,12 @@ class LoopWriter(Writing):
             case _:
                 result = self.collecting(node, header)
         self.depth -= 1
+        self.walks -= charged
         return result
+
+    def charged(self, node: Loop) -> bool:
+        """Whether a walk draws on the budget: all do but those over a list that is written out, outside others."""
+        return not isinstance(node.target, MakeList) or self.depth > 0
 
     def header(self, node: Loop) -> str:
         """The `for` line; charges the budget."""
@@ -43,7 +50,7 @@ class LoopWriter(Writing):
             self.slots[slot.number] = self.frame.temporary(slot.name)
         names = ", ".join(self.slots[slot.number] for slot in node.slots)
         target = self.atom(node.target)
-        if not isinstance(node.target, MakeList) or self.depth > 0:
+        if self.charged(node):
             target = self.walked(node, target)
             self.frame.line(f"{self.budget} -= len({target})")
             self.fail(f"{self.budget} < 0", f"out_of_budget({self.place(node)})")

@@ -52,6 +52,7 @@ class Writing(ABC):
         self.expression = checked.expression
         self.slots: dict[int, str] = {}
         self.budget: str | None = None
+        self.walks = 0  # loops around the present node that draw on the budget
 
     @abstractmethod
     def code(self, node: Typed) -> str:
