@@ -18,6 +18,7 @@ from tests.faces.memory import MemoryService
 
 from flo.faces.cli.main import run
 from flo.faces.http import Limits, TokenTable, build_app, serve
+from flo.runtimes.embedded import start_runtime
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -55,10 +56,16 @@ def flo(*arguments: object) -> Result:
 
 
 class Background:
-    """A FLO in memory, served from a thread."""
+    """A FLO served from a thread: in memory, or the real one where `bundle` and `data` are given."""
 
-    def __init__(self, tokens: TokenTable | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        tokens: TokenTable | None = None,
+        limits: Limits | None = None,
+        bundle_and_data: tuple[Path, Path] | None = None,
+    ) -> None:
         self.service = MemoryService()
+        self._bundle_and_data = bundle_and_data
         self.port = 0
         self._tokens = tokens
         self._limits = limits
@@ -70,11 +77,18 @@ class Background:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        app: web.Application = build_app(self.service, tokens=self._tokens, limits=self._limits)
+        runtime = None
+        if self._bundle_and_data is not None:
+            bundle, data = self._bundle_and_data
+            runtime = await start_runtime(bundle=bundle, data=data)
+        service = self.service if runtime is None else runtime.service
+        app: web.Application = build_app(service, tokens=self._tokens, limits=self._limits)
         runner, self.port = await serve(app, "127.0.0.1", self.port)
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
+        if runtime is not None:
+            await runtime.stop()
 
     @property
     def url(self) -> str:
@@ -91,8 +105,12 @@ class Background:
 
 
 @contextlib.contextmanager
-def background(tokens: TokenTable | None = None, limits: Limits | None = None) -> Iterator[Background]:
-    served = Background(tokens, limits)
+def background(
+    tokens: TokenTable | None = None,
+    limits: Limits | None = None,
+    bundle_and_data: tuple[Path, Path] | None = None,
+) -> Iterator[Background]:
+    served = Background(tokens, limits, bundle_and_data)
     served.start()
     try:
         yield served
