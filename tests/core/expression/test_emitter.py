@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import re2
 
 from flo.core.expression import (
     BOOL,
@@ -208,3 +209,11 @@ def test_nan_is_equal_to_nothing_also_within_lists() -> None:
 )
 def test_results_cannot_outgrow_memory(text: str) -> None:
     assert failure(text, any={"s": "x" * 100_000, "l": [0] * 20_000}).code == "budget"
+
+
+@pytest.mark.parametrize("pattern", ["^fp", "fp$", "^fp$", "fp", "^$", "^", "", "f.p", "^f+p?$", "(?i)FP"])
+def test_plain_patterns_match_as_re2_does(pattern: str) -> None:
+    for text in ("fp", "xfp", "fpx", "", "f", "fp\n", "\nfp", "ffp", "\ud800"):
+        expected = re2.search(pattern, text.encode("utf-8", "replace").decode()) is not None
+        assert result(f"any.matches('{pattern}')", any=text) is expected, text
+        assert result("any.matches(raw)", any=text, raw_data=pattern) is expected, text

@@ -137,9 +137,18 @@ def pattern_of(pattern: str) -> Any:
 def matches(text: str, pattern: str, at: Place | None = None) -> bool:
     """Whether the pattern (RE2 syntax) is found anywhere in the text."""
     try:
-        return pattern_of(pattern).search(text) is not None
+        compiled = pattern_of(pattern)
     except ValueError as error:
         raise EvaluationError("bad_argument", f"bad pattern {pattern[:100]!r}: {error}", at) from None
+    return found_in(compiled, text)
+
+
+def found_in(compiled: Any, text: str) -> bool:
+    """Whether a compiled pattern is found in a text. A half surrogate (JSON allows it) is matched as `?`."""
+    try:
+        return compiled.search(text) is not None
+    except UnicodeEncodeError:
+        return compiled.search(text.encode("utf-8", "replace").decode()) is not None
 
 
 def lower_ascii(text: str) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from flo.core.expression import operators
 from flo.core.expression.emission.writing import Writing
 from flo.core.expression.functions import BOUNDS, Dispatcher, Overload
-from flo.core.expression.strings import pattern_of
-from flo.core.expression.typed import Constant, Invoke
+from flo.core.expression.strings import found_in, pattern_of
+from flo.core.expression.typed import Constant, Invoke, Typed
 from flo.core.expression.types import DOUBLE, DYN, UINT
+
+_PLAIN_PATTERN: Final = re.compile(r"(\^?)([A-Za-z0-9_ :/@,;<>=!%&~#'\"-]*)(\$?)", re.ASCII)
 
 
 class CallWriter(Writing):
@@ -66,9 +71,7 @@ class CallWriter(Writing):
         last = node.arguments[-1] if node.arguments else None
         name = node.function.name
         if name == "matches" and isinstance(last, Constant) and isinstance(last.value, str):
-            pattern = pattern_of(last.value)
-            search = self.frame.shared(("matches", last.value), pattern.search, "pattern")
-            return f"({search}({self.code(node.arguments[0])}) is not None)"
+            return self.match(node.arguments[0], last.value)
         if name not in ("/", "%") or node.overload is None:
             return None
         if node.overload.result == DOUBLE:
@@ -76,6 +79,19 @@ class CallWriter(Writing):
         if isinstance(last, Constant) and isinstance(last.value, int) and last.value > 0:
             return self.division_by(node, name, int(last.value))
         return None
+
+    def match(self, text: Typed, pattern: str) -> str:
+        """`matches` with a constant pattern; one that is plain text, perhaps anchored, needs no pattern at all."""
+        plain = _PLAIN_PATTERN.fullmatch(pattern)
+        if plain is None:
+            compiled = self.frame.shared(("matches", pattern), pattern_of(pattern), "pattern")
+            return self.call(found_in, compiled, self.code(text))
+        start, literal, end = plain.groups()
+        if start and end:
+            return f"({self.code(text)} == {literal!a})"
+        if start:
+            return f"{self.code(text)}.startswith({literal!a})"
+        return f"{self.code(text)}.endswith({literal!a})" if end else f"({literal!a} in {self.code(text)})"
 
     def division_by(self, node: Invoke, sign: str, divisor: int) -> str:
         """Division by a positive constant: it cannot fail, and rounds towards zero."""
