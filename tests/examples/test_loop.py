@@ -23,6 +23,10 @@ from store import Store
 from traffic import Traffic
 from training import BASE_VERSION, prepare, version_of
 
+from flo.core.command import Command
+from flo.engines.python import PythonEngine
+from flo.ports.engine import Status
+
 OPTIONS = Options(seconds=2.5, rate_per_s=600.0, cards=3_000, seed=5, broken=2)
 NOW_S = 1_795_000_000.0
 PLAN = plan_of(OPTIONS, NOW_S)
@@ -118,6 +122,40 @@ async def test_training_and_swap_announce_themselves_once_a_key(flo: StandIn, fu
     functions._models.swap(BASE_VERSION, seq + 2)
 
 
+async def test_the_python_engine_runs_the_training_in_a_worker(
+    flo: StandIn, functions: ModuleType, payments: Path
+) -> None:
+    command = Command(
+        key="payments-retrain/fraud/7/missing-fraud/0",
+        loop="payments-retrain",
+        loop_key="fraud",
+        seq=7,
+        rule="missing-fraud",
+        n=0,
+        engine="trainer",
+        verb="call",
+        arguments={"function": "retrain", "model": "fraud", "missed": 0.6},
+        decision_id="0-1-0-0",
+        root="r",
+        hops=0,
+        born_ns=0,
+        deadline_ns=1 << 62,
+        issued_ns=0,
+        revision="x",
+    )
+    engine = PythonEngine(payments / "functions.py")
+    await engine.start(lambda key, answer: None)
+    try:
+        answer = await engine.send(command, timeout_s=30.0)
+    finally:
+        await engine.close()
+    assert answer.status is Status.SUCCEEDED
+    assert answer.result["version"] == version_of(command.key)
+    assert [(s["type"], s["data"], s["floparent"]) for s in flo.signals] == [
+        ("model.trained", answer.result, command.decision_id)
+    ]
+
+
 async def test_a_run_decides_labels_and_reports(flo: StandIn, prepared: Path) -> None:
     flo.refuse_busy = 3
     options = replace(OPTIONS, to=flo.url, home=prepared, profiles_port=None)
@@ -161,14 +199,17 @@ def test_a_run_begins_at_midnight_and_ends_before_now() -> None:
 
 async def test_a_connection_that_closes_is_replaced_by_a_new_one() -> None:
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readline()  # nothing, where the connection was never used
         if head.startswith(b"GET /good"):
             for part in (b"HTTP/1.1 200 OK\r\nConnection: close\r\ncontent-", b"length: 2\r\n\r\no", b"k"):
                 writer.write(part)
                 await writer.drain()
                 await asyncio.sleep(0.005)
         writer.close()
+        await writer.wait_closed()
+        handled.append(head)
 
+    handled: list[bytes] = []
     server = await asyncio.start_server(once, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     pool = wire.Pool(f"http://{host}:{port}", 2)
@@ -178,5 +219,7 @@ async def test_a_connection_that_closes_is_replaced_by_a_new_one() -> None:
         await pool.get("/bad")
     assert (await pool.get("/good")).body == b"ok"
     await pool.close()
+    while len(handled) < 8:
+        await asyncio.sleep(0.01)
     server.close()
     await server.wait_closed()
