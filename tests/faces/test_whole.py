@@ -9,10 +9,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
+import jsonschema
 import pytest
 from tests.faces.commands import REPOSITORY, flo
+from tests.faces.test_openapi import resolved
+
+from flo.faces.cli.client import Client
+from flo.faces.cli.failure import CommandFailed
 
 PROGRAM = [sys.executable, "-m", "flo.faces.cli"]
 
@@ -106,6 +113,44 @@ def test_a_session_from_sending_to_reading_the_ledger_when_flo_is_down(
     parquet = tmp_path / "x.parquet"
     assert flo("export", "decisions", "--data", data, "--format", "parquet", "-o", parquet).code == 0
     assert parquet.stat().st_size > 0
+
+
+def test_the_real_answers_have_the_shape_that_is_described(
+    running: tuple[str, Path, subprocess.Popen[str]], bundle: Path
+) -> None:
+    url, _, _ = running
+    assert flo("send", bundle / "signals.ndjson", "--to", url).code == 1
+    with closing(Client(url)) as client:
+        paths = {
+            "Decisions": "/v1/decisions?limit=2",
+            "Loops": "/v1/loops",
+            "Loop": "/v1/loops/velocity",
+            "DeadLetters": "/v1/dead-letters",
+            "Iterations": "/v1/iterations",
+            "Commands": "/v1/commands",
+            "Bundle": "/v1/bundle",
+            "Readiness": "/readyz",
+        }
+        for name, path in paths.items():
+            jsonschema.validate(client.ask("GET", path), resolved(name))
+        page = client.ask("GET", "/v1/decisions?limit=2")
+        assert len(page["decisions"]) == 2
+        decision = page["decisions"][0]["decision_id"]
+        jsonschema.validate(client.ask("GET", f"/v1/decisions/{decision}"), resolved("Decision"))
+        jsonschema.validate(client.ask("GET", f"/v1/decisions/{decision}/explain"), resolved("Explanation"))
+        letter = client.ask("GET", "/v1/dead-letters")["dead_letters"][0]["dead_letter_id"]
+        jsonschema.validate(client.ask("GET", f"/v1/dead-letters/{letter}"), resolved("DeadLetter"))
+        event = {**json.loads((bundle / "signals.ndjson").read_bytes().splitlines()[0]), "id": "another"}
+        jsonschema.validate(client.ask("POST", "/v1/decisions", event), resolved("Decided"))
+        files = client.ask("GET", "/v1/bundle")["files"]
+        again = client.ask("PUT", "/v1/bundle", {"files": files, "note": "the same"})
+        jsonschema.validate(again, resolved("Bundle"))
+        with pytest.raises(CommandFailed, match="problem"):
+            client.ask("PUT", "/v1/bundle", {"files": {**files, "loops/velocity.yaml": "loop: 1"}})
+        seen = client.ask("GET", "/v1/decisions?limit=2")
+        following = client.ask("GET", f"/v1/decisions?limit=2&cursor={quote(seen['next'])}")
+        ids = [row["decision_id"] for row in (*seen["decisions"], *following["decisions"])]
+        assert len(set(ids)) == 4
 
 
 def test_a_directory_that_is_in_use_is_named(
