@@ -45,13 +45,20 @@ class Oracle:
 
     def read(self, definition: Definition, moment: int) -> Any:
         window = sorted(
-            (s for s in self.taken.get(definition.over, []) if self._is_inside(s[0], definition.over, moment)),
+            (
+                s
+                for s in self.taken.get(definition.over, [])
+                if self._is_inside(s[0], definition.over, moment)
+            ),
             key=lambda signal: signal[0],
         )
         if definition.kind == "count" and definition.text == "true":
             return len(window)
         return FIGURES[definition.kind](
-            [time for time, _ in window], [values[definition.text] for _, values in window], definition, moment
+            [time for time, _ in window],
+            [values[definition.text] for _, values in window],
+            definition,
+            moment,
         )
 
     def _is_inside(self, time: int, over: int | None, moment: int) -> bool:
@@ -76,10 +83,13 @@ def _std(values: list[Any]) -> float:
         return float((Decimal(variance.numerator) / Decimal(variance.denominator)).sqrt())
 
 
-def _ewma(times: list[int], values: list[Any], definition: Definition) -> float:
+def _ewma(times: list[int], values: list[Any], definition: Definition) -> tuple[float, float]:
+    """The decayed mean, and that of the magnitudes: what rounding is measured by."""
     newest = max(times)
     weights = [0.5 ** ((newest - time) / definition.half_life) for time in times]
-    return math.fsum(w * v for w, v in zip(weights, values, strict=True)) / math.fsum(weights)
+    mean = math.fsum(w * v for w, v in zip(weights, values, strict=True)) / math.fsum(weights)
+    size = math.fsum(w * abs(v) for w, v in zip(weights, values, strict=True)) / math.fsum(weights)
+    return mean, size
 
 
 def _last(values: list[Any]) -> dict[str, Any]:

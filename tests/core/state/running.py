@@ -11,7 +11,14 @@ from flo.core.state import StatePlan, plan_state
 from .oracle import Definition
 
 PLACE = Place("loops/test.yaml", 1, 1)
-TYPES = {"true": "bool", "cond": "bool", "amount": "double", "units": "int", "device": "string", "anything": "dyn"}
+TYPES = {
+    "true": "bool",
+    "cond": "bool",
+    "amount": "double",
+    "units": "int",
+    "device": "string",
+    "anything": "dyn",
+}
 
 
 def definition(name: str, kind: str, text: str, over_ns: int | None = None, **more: Any) -> StateDefinition:
@@ -35,7 +42,10 @@ def plan_of(definitions: dict[str, Definition], *, shared: bool = False) -> Stat
 
 
 def code_of(plan: StatePlan) -> str:
-    inputs = {d.name: "True" if d.expression.text == "true" else f"data[{d.expression.text!r}]" for d in plan.definitions}
+    inputs = {
+        d.name: "True" if d.expression.text == "true" else f"data[{d.expression.text!r}]"
+        for d in plan.definitions
+    }
     lines = ["def step(cell, t, data, others=None):"]
     lines += plan.emit_update(inputs, others="others")
     lines += plan.emit_read([d.name for d in plan.definitions])

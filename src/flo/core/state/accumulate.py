@@ -6,6 +6,7 @@ be combined as one likes.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flo.core.state.exact import scaled
@@ -20,6 +21,9 @@ from flo.core.state.sketches import (
 )
 
 SKETCHED = ("quantile", "distinct")
+
+Pane = list[Any]
+Adder = Callable[[Iterable[Pane], int, Any], None]
 
 
 def begin(figure: Figure) -> Any:
@@ -37,31 +41,51 @@ def begin(figure: Figure) -> Any:
     return 0
 
 
-def add(figure: Figure, held: Any, t: int, x: Any) -> Any:
-    """What to hold after one more value; `held` may be changed in place."""
+def adder(figure: Figure, at: int) -> Adder:
+    """What takes a value measured at `t` into item `at` of each of several panes."""
     match figure.role:
         case "entries" | "measured":
-            return held + 1
+            return _each(at, lambda held, t, x: held + 1)
         case "true":
-            return held + x
+            return _each(at, lambda held, t, x: held + x)
+        case "sum" if _is_scaled(figure):
+            return _each_unit(at, scaled)
         case "sum":
-            return held + (scaled(x) if _is_scaled(figure) else x)
+            return _each(at, lambda held, t, x: held + x)
+        case "square" if _is_scaled(figure):
+            return _each_unit(at, lambda x: scaled(x) ** 2)
         case "square":
-            unit = scaled(x) if _is_scaled(figure) else x
-            return held + unit * unit
+            return _each(at, lambda held, t, x: held + x * x)
         case "min":
-            return x if held is None or x < held else held
+            return _each(at, lambda held, t, x: x if held is None or x < held else held)
         case "max":
-            return x if held is None or x > held else held
+            return _each(at, lambda held, t, x: x if held is None or x > held else held)
         case "last":
-            return _newest_two(held, (t, x, NEVER, None))
+            return _each(at, _add_last)
         case "ewma":
-            return _decay_together(held, (t, x, 1.0), figure)
+            return _each(at, lambda held, t, x: _decay_together(held, (t, x, 1.0), figure))
         case "quantile":
-            return add_value(held, x)
+            return _each(at, lambda held, t, x: add_value(held, x))
         case "distinct":
-            return add_distinct(held, x)
-    return held
+            return _each(at, lambda held, t, x: add_distinct(held, x))
+    return _each(at, lambda held, t, x: None)
+
+
+def _each(at: int, add: Callable[[Any, int, Any], Any]) -> Adder:
+    def take(panes: Iterable[Pane], t: int, x: Any) -> None:
+        for pane in panes:
+            pane[at] = add(pane[at], t, x)
+
+    return take
+
+
+def _each_unit(at: int, unit_of: Callable[[Any], Any]) -> Adder:
+    def take(panes: Iterable[Pane], t: int, x: Any) -> None:
+        unit = unit_of(x)
+        for pane in panes:
+            pane[at] += unit
+
+    return take
 
 
 def merge(figure: Figure, one: Any, other: Any) -> Any:
@@ -91,6 +115,8 @@ def tell(figure: Figure, held: Any) -> Any:
             return MISSING if held is None else held
         case "last":
             return MISSING if held[0] == NEVER else held[1]
+        case "previous":
+            return MISSING if held[0] == NEVER else held[1] if held[2] == NEVER else held[3]
         case "ewma":
             return held[1] / held[2] if held[2] else MISSING
         case "quantile":
@@ -100,15 +126,14 @@ def tell(figure: Figure, held: Any) -> Any:
     return held
 
 
-def tell_previous(last: Any) -> Any:
-    """The second newest value of a `last`; the newest where it is the only one."""
-    if last[0] == NEVER:
-        return MISSING
-    return last[1] if last[2] == NEVER else last[3]
-
-
 def _is_scaled(figure: Figure) -> bool:
     return figure.column is not None and figure.column.is_scaled
+
+
+def _add_last(held: Any, t: int, x: Any) -> Any:
+    if t >= held[0]:
+        return (t, x, held[0], held[1])
+    return (held[0], held[1], t, x) if t >= held[2] else held
 
 
 def _newest_two(one: Any, other: Any) -> Any:

@@ -14,11 +14,12 @@ import msgspec
 from datasketches import hll_sketch, tdigest_double
 
 from flo.core.expression.values import BoolKey, CelType, Duration, Timestamp, UInt
+from flo.core.state.accumulate import Pane
 from flo.core.state.entries import Cell
 from flo.core.state.exact import StateError
 from flo.core.state.late import blank, refill
 from flo.core.state.layout import MISSING, NEVER, SLOW, Figure, Missing, Window
-from flo.core.state.panes import Pane, Panes, Ring
+from flo.core.state.panes import Panes, Ring
 
 VERSION = 1
 

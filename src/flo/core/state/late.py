@@ -36,9 +36,12 @@ def step(windows: tuple[Window, ...], cell: Cell, offset: int, t: int, *values: 
         first += len(window.columns)
         held = cell[offset + window.slot]
         too_late = t <= newest - window.over_ns
-        if isinstance(held, Panes):
-            if not too_late:
-                held.add(t, own)
+        if isinstance(held, Panes) and held.newest <= t - 2 * window.over_ns:
+            cell[offset + window.slot : offset + window.end] = blank(window)
+            _append(window, cell, offset, t, own)
+        elif isinstance(held, Panes):
+            if not held.add(t, own):
+                _cool(window, cell, offset, held, t, own)
         elif t >= newest:
             _append(window, cell, offset, t, own)
         elif not too_late:
@@ -128,6 +131,28 @@ def refill(window: Window, cell: Cell, offset: int, newest: int) -> None:
             cell[offset + figure.slot] = sorted(values)
 
 
+def _cool(window: Window, cell: Cell, offset: int, panes: Panes, t: int, own: Sequence[Any]) -> None:
+    """Go back to entries once a window that grew too full has been well below its bound for two lengths of it.
+
+    Entries are recorded beside the panes meanwhile, so that what replaces them lacks nothing that can be asked for.
+    """
+    assert window.over_ns is not None
+    entries = panes.entries
+    if entries is None:
+        if panes.count() <= ENTRIES_MAX // 4:
+            panes.entries, panes.since = [], panes.newest
+        return
+    if t > panes.since:
+        at = after(entries, window.stride, t)
+        entries[at:at] = (t, *own)
+    if len(entries) > ENTRIES_MAX * window.stride:
+        panes.entries = None
+    elif panes.newest > panes.since + 2 * window.over_ns:
+        cell[offset + window.slot : offset + window.end] = blank(window)
+        cell[offset + window.slot] = entries
+        refill(window, cell, offset, panes.newest)
+
+
 def _append(window: Window, cell: Cell, offset: int, t: int, own: Sequence[Any]) -> None:
     """What emitted code does for a signal in order, for keys it does not serve."""
     assert window.over_ns is not None
@@ -212,19 +237,13 @@ def _leave(window: Window, cell: Cell, offset: int, old: Sequence[Any]) -> None:
 
 
 def _settle(windows: tuple[Window, ...], cell: Cell, offset: int, newest: int) -> None:
-    """Note the newest time; give the key back to the emitted code once no window of it needs this module.
-
-    A window of panes that were all left behind begins a list of entries again.
-    """
+    """Note the newest time; give the key back to the emitted code once no window of it needs this module."""
     slow = cell[offset + 1]
     slow[0] = newest
     if newest <= slow[1]:
         return
-    for window in windows:
-        assert window.over_ns is not None
-        held = cell[offset + window.slot]
-        if isinstance(held, Panes):
-            return
+    if any(isinstance(cell[offset + window.slot], Panes) for window in windows):
+        return
     for window in windows:
         assert window.over_ns is not None
         entries = cell[offset + window.slot]

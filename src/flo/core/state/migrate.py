@@ -10,6 +10,9 @@ from flo.core.state.late import blank, make_slow, refill
 from flo.core.state.layout import MISSING, NEVER, Column, Figure, Window
 from flo.core.state.panes import Panes, Ring
 
+SUMMED = ("measured", "true", "sum", "square")
+"""Roles that are read together, and so must have begun together."""
+
 
 def migrate(old: tuple[Window, ...], new: tuple[Window, ...], is_shared: bool, slots: Cell) -> Cell:
     """The slots under the new windows; the old slots are not used again.
@@ -99,10 +102,11 @@ def _panes(source: Window, window: Window, panes: Panes) -> Panes:
 
 
 def _pane_twin(figure: Figure, source: Window, window: Window, ring: Ring) -> int | None:
-    """Where the old panes hold this figure; None where they lack one of its column's figures."""
-    siblings = [f for f in window.figures if f.column == figure.column and f.column is not None]
-    if any(_figure_twin(sibling, source) is None for sibling in siblings):
-        return None
+    """Where the old panes hold this figure; None where they lack a sum it is read with."""
+    if figure.role in SUMMED:
+        siblings = [f for f in window.figures if f.column == figure.column and f.role in SUMMED]
+        if any(_figure_twin(sibling, source) is None for sibling in siblings):
+            return None
     twin = _figure_twin(figure, source)
     return None if twin is None else ring.figures.index(twin)
 
@@ -112,6 +116,8 @@ def _figure_twin(figure: Figure, source: Window) -> Figure | None:
     if figure.column is not None and column is None:
         return None
     for twin in source.figures:
-        if (twin.role, twin.column, twin.parameter) == (figure.role, column, figure.parameter):
+        if (twin.role, twin.column) == (figure.role, column) and (
+            twin.parameter == figure.parameter or figure.role == "quantile"
+        ):
             return twin
     return None

@@ -14,114 +14,137 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flo.core.state.accumulate import SKETCHED, add, begin, merge, tell, tell_previous
+from flo.core.state.accumulate import SKETCHED, Pane, adder, begin, merge, tell
 from flo.core.state.layout import MISSING, NEVER, Figure, Window
 
 PANES = 360
 SKETCH_PANES = 24
 DRIFT = 1000  # sketches are asked again when a window has grown by a thousandth
 
-Pane = list[Any]
-
 
 class Ring:
     """Panes of one width for some figures of a window. `width_ns` None: one pane, since ever."""
 
-    __slots__ = ("back", "count", "figures", "front", "hold_from", "memo", "newest", "panes", "width_ns")
+    __slots__ = (
+        "adders", "back", "count", "figures", "front", "hold_from", "memo", "newest", "panes", "total", "width_ns",
+    )  # fmt: skip
 
     def __init__(self, figures: tuple[Figure, ...], over_ns: int | None, count: int) -> None:
         self.figures = figures
-        self.count = count
+        columns = [None if figure.column is None else figure.column.index - 1 for figure in figures]
+        self.adders = [
+            (adder(f, at), column) for at, (f, column) in enumerate(zip(figures, columns, strict=True))
+        ]
         self.width_ns = None if over_ns is None else -(-over_ns // count)
+        self.count = 1 if over_ns is None or self.width_ns is None else -(-over_ns // self.width_ns)
         self.panes: dict[int, Pane] = {}
         self.newest = NEVER
-        self.hold_from = NEVER  # panes from here to the newest are summed in `back`
+        self.hold_from = NEVER
         self.front: dict[int, Pane] = {}  # pane -> sum of the panes from it to the one before `hold_from`
-        self.back: Pane | None = None  # None: to be rebuilt
+        self.back: Pane = self.begin()  # sum of the closed panes from `hold_from` on
+        self.total: Pane | None = None  # the newest window, summed; None: to be summed anew
         self.memo: tuple[int, Pane] | None = None  # the last window that was not the newest
+
+    def begin(self) -> Pane:
+        return [begin(figure) for figure in self.figures]
 
     def index(self, t: int) -> int:
         return 0 if self.width_ns is None else t // self.width_ns
 
     def add(self, t: int, values: Sequence[Any]) -> None:
-        index = self.index(t)
-        self.memo = None
+        index = 0 if self.width_ns is None else t // self.width_ns
+        if index > self.newest:
+            self._open(index)
         pane = self.panes.get(index)
         if pane is None:
-            pane = self.panes[index] = [begin(figure) for figure in self.figures]
-        self._add_to(pane, t, values)
-        if index > self.newest:
-            self.newest = index
-            self._forget()
-        if self.back is not None:
-            if index >= self.hold_from:
-                self._add_to(self.back, t, values)
-            else:
-                self.back = None
+            pane = self.panes[index] = self.begin()
+        targets = [pane]
+        if index == self.newest:
+            if self.total is not None and self.total is not pane:
+                targets.append(self.total)
+        elif index >= self.hold_from and self.total is not None:
+            targets += (self.back, self.total)
+        elif index > self.newest - self.count:
+            self.total = None
+        for add, column in self.adders:
+            x = None if column is None else values[column]
+            if x is not MISSING:
+                add(targets, t, x)
+        self.memo = None
 
     def fold(self, index: int) -> Pane:
         """The window whose newest pane is `index`, summed. The caller must not change it."""
-        if self.width_ns is None:
-            return self.panes.get(index) or [begin(figure) for figure in self.figures]
-        if index != self.newest:
-            if self.memo is None or self.memo[0] != index:
-                self.memo = (index, self._fold(range(index - self.count + 1, index + 1)))
-            return self.memo[1]
-        first = index - self.count + 1
-        if self.back is None or self.hold_from < first:
-            self._rebuild()
-        assert self.back is not None
-        while first < self.hold_from and first not in self.front:
-            first += 1
-        return self.back if first >= self.hold_from else self.merge(self.front[first], self.back)
+        if index == self.newest:
+            if self.total is None:
+                self._rebuild()
+                self.total = self._sum()
+            return self.total
+        if self.memo is None or self.memo[0] != index:
+            self.memo = (index, self._fold(range(index - self.count + 1, index + 1)))
+        return self.memo[1]
 
     def take(self, index: int, pane: Pane) -> None:
         """Add a whole pane, as stored or as another partition has it."""
         held = self.panes.get(index)
         self.panes[index] = pane if held is None else self.merge(held, pane)
         self.newest = max(self.newest, index)
-        self.back = self.memo = None
+        self.total = self.memo = None
+
+    def merge(self, one: Pane, other: Pane) -> Pane:
+        """Both panes together, as a new one."""
+        return [merge(figure, a, b) for figure, a, b in zip(self.figures, one, other, strict=True)]
+
+    def _open(self, index: int) -> None:
+        """Close the newest pane and begin the one at `index`; drop those no late signal can reach."""
+        closed = self.panes.get(self.newest)
+        if closed is not None and self.total is not None:
+            self.back = self.merge(self.back, closed)
+        self.newest = index
+        self.panes[index] = self.begin()
+        if self.width_ns is None:
+            self.total = self.panes[index]
+            return
+        if self.total is not None:
+            if self.hold_from <= index - self.count:
+                self._rebuild()
+            self.total = self._sum()
+        if len(self.panes) > 3 * self.count:
+            oldest = index - 2 * self.count
+            self.panes = {at: pane for at, pane in self.panes.items() if at > oldest}
 
     def _rebuild(self) -> None:
+        """Sum the closed panes of the newest window from each of them to the newest."""
         self.front = {}
+        self.back = self.begin()
+        self.hold_from = self.newest
         total: Pane | None = None
         for index in range(self.newest - 1, self.newest - self.count, -1):
             pane = self.panes.get(index)
             if pane is not None:
                 total = pane if total is None else self.merge(pane, total)
                 self.front[index] = total
-        self.hold_from = self.newest
-        self.back = self._fold((self.newest,))
+
+    def _sum(self) -> Pane:
+        """The newest window: what is left of the front, the back and the open pane."""
+        first = self.newest - self.count + 1
+        while first < self.hold_from and first not in self.front:
+            first += 1
+        closed = self.merge(self.front.get(first, self.begin()), self.back)
+        return self.merge(closed, self.panes[self.newest])
 
     def _fold(self, indices: Sequence[int]) -> Pane:
-        total = [begin(figure) for figure in self.figures]
+        total = self.begin()
         for index in indices:
             pane = self.panes.get(index)
             if pane is not None:
                 total = self.merge(total, pane)
         return total
 
-    def merge(self, one: Pane, other: Pane) -> Pane:
-        """Both panes together, as a new one."""
-        return [merge(figure, a, b) for figure, a, b in zip(self.figures, one, other, strict=True)]
-
-    def _add_to(self, pane: Pane, t: int, values: Sequence[Any]) -> None:
-        for at, figure in enumerate(self.figures):
-            if figure.column is None:
-                pane[at] += 1
-            elif (x := values[figure.column.index - 1]) is not MISSING:
-                pane[at] = add(figure, pane[at], t, x)
-
-    def _forget(self) -> None:
-        if self.width_ns is not None and len(self.panes) > 3 * self.count:
-            oldest = self.newest - 2 * self.count
-            self.panes = {index: pane for index, pane in self.panes.items() if index > oldest}
-
 
 class Panes:
     """One window's panes, fine ones for what adds up and coarse ones for sketches."""
 
-    __slots__ = ("coarse", "fine", "newest", "told", "window")
+    __slots__ = ("coarse", "entries", "fine", "newest", "places", "since", "told", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -129,7 +152,12 @@ class Panes:
         coarse = tuple(f for f in window.figures if f.role in SKETCHED)
         self.fine = Ring(fine, window.over_ns, PANES)
         self.coarse = Ring(coarse, window.over_ns, SKETCH_PANES)
+        self.places = [self._place(figure) for figure in window.figures]
         self.newest = NEVER
+        self.entries: list[Any] | None = (
+            None  # recorded since `since`, while the window cools down; not stored
+        )
+        self.since = NEVER
         self.told: tuple[int, int, list[Any]] | None = None  # (newest coarse pane, entries, sketched figures)
 
     def add(self, t: int, values: Sequence[Any]) -> bool:
@@ -148,11 +176,18 @@ class Panes:
         MISSING for what nothing was measured of.
         """
         fine = _together(self.fine, None if others is None else others.fine, t)
-        told = dict(zip(self.fine.figures, fine, strict=True))
-        if self.coarse.figures:
-            sketched = self._sketched(t, others, fine)
-            told |= dict(zip(self.coarse.figures, sketched, strict=True))
-        return [self._tell(figure, told) for figure in self.window.figures]
+        coarse = self._sketched(t, others, fine) if self.coarse.figures else ()
+        return [tell(figure, fine[at]) if is_fine else coarse[at] for figure, is_fine, at in self.places]
+
+    def count(self) -> int:
+        """How many signals the newest window holds."""
+        entries: int = self.fine.fold(self.fine.newest)[0]
+        return entries
+
+    def size(self) -> int:
+        """How many panes and recorded entries are held."""
+        recorded = 0 if self.entries is None else len(self.entries) // self.window.stride
+        return len(self.fine.panes) + len(self.coarse.panes) + recorded
 
     def merge(self, other: Panes) -> None:
         """Take in another partition of the same state."""
@@ -162,12 +197,14 @@ class Panes:
         self.newest = max(self.newest, other.newest)
         self.told = None
 
-    def _tell(self, figure: Figure, told: dict[Figure, Any]) -> Any:
+    def _place(self, figure: Figure) -> tuple[Figure, bool, int]:
+        """Where a figure is told from: `previous` from what is held for `last`."""
+        if figure.role in SKETCHED:
+            return figure, False, self.coarse.figures.index(figure)
+        held = figure
         if figure.role == "previous":
-            return tell_previous(
-                next(h for f, h in told.items() if f.role == "last" and f.column == figure.column)
-            )
-        return told[figure] if figure.role in SKETCHED else tell(figure, told[figure])
+            held = next(f for f in self.fine.figures if f.role == "last" and f.column == figure.column)
+        return figure, True, self.fine.figures.index(held)
 
     def _sketched(self, t: int, others: Panes | None, fine: Pane) -> list[Any]:
         index = self.coarse.index(t)

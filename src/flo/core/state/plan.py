@@ -211,7 +211,7 @@ class StatePlan:
         """How many entries and panes the slots hold: at most `size_max`."""
         held = [slots[2 + at] if self.is_shared else slots[w.slot] for at, w in enumerate(self._bounded)]
         return sum(
-            len(h.fine.panes) + len(h.coarse.panes) if isinstance(h, Panes) else len(h) // window.stride
+            h.size() if isinstance(h, Panes) else len(h) // window.stride
             for h, window in zip(held, self._bounded, strict=True)
         )
 

@@ -1,0 +1,99 @@
+"""Keeping state across bundles: what stays defined stays; what is new begins."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from flo.core.state import StateError
+
+from .oracle import Definition, Oracle
+from .running import new_cell, plan_of, step_of
+from .test_hot_keys import drawn
+from .test_windows import EVERYTHING, assert_reads
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("shared", [False, True])
+def test_definitions_that_stay_keep_their_state_through_changes_of_bundle(seed: int, shared: bool) -> None:
+    print("seed", seed)
+    random_ = random.Random(seed)
+    names = list(EVERYTHING)
+    kept = set(random_.sample(names, 20))
+
+    def bundle() -> dict[str, Definition]:
+        chosen = kept | set(random_.sample(names, 15))
+        return {name: EVERYTHING[name] for name in sorted(chosen, key=lambda _: random_.random())}
+
+    definitions = bundle()
+    plan = plan_of(definitions, shared=shared)
+    step, cell, oracle = step_of(plan), new_cell(plan), Oracle(EVERYTHING)
+    now = 1000
+    for at in range(150):
+        if at % 25 == 24:
+            old, definitions = plan, bundle()
+            plan = plan_of(definitions, shared=shared)
+            cell[2:] = plan.migrate(old, old.decode(old.encode(cell[2:])))
+            cell[2:] = plan.decode(plan.encode(cell[2:]))
+            step = step_of(plan)
+        now += random_.choice([0, 1, 1, 2, 7])
+        t, value = now - random_.choice([0, 0, 0, 3, 9, 30]), drawn(random_)
+        late, read = step(cell, t, value)
+        _, expected = oracle.receive(t, value)
+        stayed = {name: EVERYTHING[name] for name in kept}
+        assert_reads(stayed, read, expected)
+
+
+def test_a_new_definition_counts_from_its_first_signal_and_is_exact_after_one_window() -> None:
+    before = {"n": Definition("count", "true", 10)}
+    after = {**before, **{name: d._replace(over=10) for name, d in EVERYTHING.items() if d.over == 20}}
+    old, plan = plan_of(before), plan_of(after)
+    cell, step, oracle = new_cell(old), step_of(old), Oracle(after)
+    random_ = random.Random(5)
+    for t in range(100, 120):
+        value = drawn(random_)
+        step(cell, t, value)
+        oracle.receive(t, value)
+    cell[2:] = plan.migrate(old, cell[2:])
+    step = step_of(plan)
+    first = drawn(random_)
+    _, read = step(cell, 120, first)
+    _, expected = oracle.receive(120, first)
+    assert read["n"] == expected["n"] == 10
+    assert read["total_20"] == read["mean_20"] == read["low_20"] == first["amount"]
+    for t in range(121, 180):
+        value, moment = drawn(random_), t - random_.choice([0, 0, 2])
+        _, read = step(cell, moment, value)
+        _, expected = oracle.receive(moment, value)
+        assert read["n"] == expected["n"]
+        if t > 132:
+            assert_reads(after, read, expected)
+
+
+def test_stored_state_of_another_plan_or_version_is_refused_by_name() -> None:
+    one, other = (
+        plan_of({"n": Definition("count", "true", 10)}),
+        plan_of({"n": Definition("count", "true", 11)}),
+    )
+    stored = one.encode(one.new_slots())
+    with pytest.raises(StateError, match="other definitions"):
+        other.decode(stored)
+    with pytest.raises(StateError, match="version 9"):
+        one.decode(stored.replace(b"\x01", b"\x09", 1))
+
+
+def test_a_signature_tells_what_is_measured_and_not_what_it_is_called() -> None:
+    plan = plan_of({"a": Definition("sum", "amount", 10), "b": Definition("sum", "amount", 10)})
+    assert plan.signature("a") == plan.signature("b") == "sum amount double 10ns"
+
+
+def test_a_key_expires_when_no_window_can_reach_back_to_it() -> None:
+    plan = plan_of({"n": Definition("count", "true", 10), "m": Definition("sum", "amount", 50)})
+    cell: list[Any] = new_cell(plan)
+    step_of(plan)(cell, 100, {"amount": 1.0})
+    assert not plan.expire(cell[2:], 149)
+    assert plan.expire(cell[2:], 150)
+    ever = plan_of({"n": Definition("count", "true")})
+    assert not ever.expire(ever.new_slots(), 10**18)
