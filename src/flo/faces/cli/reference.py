@@ -31,7 +31,7 @@ document, and errors as one JSON line.
 
 def reference_page() -> str:
     """The whole page, as Markdown."""
-    context = click.Context(cli, info_name="flo")
+    context = click.Context(cli, info_name="flo", **cli.context_settings)
     parts = [_HEAD]
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
