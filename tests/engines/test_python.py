@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from tests.flow.dispatching import make_command
 
 from flo.core.command import Command
@@ -303,3 +304,16 @@ def test_a_journal_grown_large_is_compacted_and_remembers_the_same(
         file.write(journal_line({"key": "new", "status": "failed", "detail": "x", "result": None}))
     journal.refresh()
     assert journal.get("new") == Answer(status=Status.FAILED, detail="x")
+
+
+def test_the_engine_runs_on_uvloop_too() -> None:
+    async def run() -> Any:
+        engine = PythonEngine(FUNCTIONS)
+        await engine.start(lambda key, answer: None)
+        result = (await send(engine, call("add", a=1, b=2))).result
+        with pytest.raises(RunFailed, match="SIGSEGV"):
+            await send(engine, call("crash", 2))
+        await engine.close()
+        return result
+
+    assert uvloop.run(run()) == {"sum": 3}

@@ -74,7 +74,7 @@ async def test_a_stub_behaves_as_its_settings_say(name: str, key_class: KeyClass
     assert isinstance(given.clock, SimulatedClock)
     await given.clock.advance(5)
     assert (await engine.send(make_command(), timeout_s=1.0)).status is (
-        Status.ACCEPTED if key_class is KeyClass.NEITHER else Status.FAILED
+        Status.FAILED if key_class is KeyClass.HONOURS_KEY else Status.ACCEPTED
     )
 
 

@@ -10,7 +10,8 @@ from flo.core.errors import StorageUnavailable
 from flo.core.loop.definition import EngineDefinition, Place
 from flo.core.record.event import Answered, Attempted, CommandOutcome, DeadLetter
 from flo.engines.stub import StubEngine
-from flo.flow.dispatch import Dispatcher, DispatchEvent, Pending
+from flo.flow.dispatch import Dispatcher, Pending
+from flo.flow.dispatch_record import DispatchEvent
 from flo.ports.engine import KeyClass
 from flo.runtimes.simulated.clock import SIMULATION_START_NS, SimulatedClock
 

@@ -9,12 +9,14 @@ import itertools
 from collections.abc import Sequence
 
 import pytest
-from tests.flow.dispatching import MS, Bench, MemoryLedger, S, make_command
+from tests.flow.dispatching import MS, PLACE, Bench, MemoryLedger, S, make_command
 
 from flo.core.errors import UsageError
+from flo.core.loop.definition import EngineDefinition
 from flo.core.record.event import Attempted, CommandOutcome, DeadLetter
 from flo.engines import stub
-from flo.flow.dispatch import Dispatcher, DispatchEvent
+from flo.flow.dispatch import Dispatcher
+from flo.flow.dispatch_record import DispatchEvent
 from flo.ports.engine import Answer, KeyClass, Status
 
 
@@ -418,6 +420,73 @@ async def test_outcome_and_dead_letter_commit_together() -> None:
     dispatcher.submit(make_command())
     await bench.clock.advance(S)
     assert 2 in groups
+
+
+async def test_a_change_of_bundle_keeps_the_lanes_of_engines_that_stay() -> None:
+    bench = Bench(concurrency=1)
+    bench.engine.plan = lambda command, nth: stub.answers(latency_ns=S)
+    await bench.run(*(make_command(n) for n in range(4)), for_ns=0)
+    faster = EngineDefinition(name="stub", kind="stub", place=PLACE, concurrency=3)
+    await bench.dispatcher.change({"stub": (bench.engine, faster)})
+    await bench.clock.advance(1_100 * MS)
+    assert bench.engine.in_flight_max == 3
+    assert len(bench.ledger.outcomes()) == 3
+    assert len(bench.engine.sends) == 4
+
+
+@pytest.mark.parametrize("key_class", list(KeyClass))
+async def test_a_replaced_engine_lets_flights_land_and_what_waits_goes_to_its_successor(
+    key_class: KeyClass,
+) -> None:
+    bench = Bench(key_class, concurrency=1)
+    bench.engine.plan = lambda command, nth: stub.answers(latency_ns=10 * S)
+    await bench.run(make_command(1), make_command(2), for_ns=S)
+    successor = stub.StubEngine(bench.clock, key_class=key_class)
+    await bench.dispatcher.change({"stub": (successor, bench.definition)})
+    await bench.clock.advance(S)
+    assert (bench.engine.effects, successor.effects) == ([make_command(1).key], [make_command(2).key])
+    assert bench.engine.outcome is not None, "it is closed while a command is on its way"
+    await bench.clock.advance(10 * S)
+    assert bench.engine.outcome is None
+    assert {outcome.outcome for outcome in bench.ledger.outcomes().values()} == {"succeeded"}
+    assert len(bench.ledger.outcomes()) == 2
+
+
+async def test_a_flight_that_fails_on_a_replaced_engine_is_tried_on_its_successor() -> None:
+    bench = Bench(KeyClass.ASKABLE)
+    slow_failure = stub.Behaviour(error=stub.loses_answer().error, done=False, latency_ns=5 * S)
+    bench.engine.script(slow_failure)
+    await bench.run(make_command(), for_ns=S)
+    successor = stub.StubEngine(bench.clock, key_class=KeyClass.ASKABLE)
+    await bench.dispatcher.change({"stub": (successor, bench.definition)})
+    await bench.clock.advance(60 * S)
+    assert successor.asks == [make_command().key]
+    assert successor.effects == [make_command().key]
+    assert bench.ledger.outcomes()[make_command().key].outcome == "succeeded"
+
+
+async def test_an_accepted_command_is_asked_about_at_the_successor() -> None:
+    bench = Bench(KeyClass.ASKABLE)
+    bench.engine.script(stub.accepts(30 * S))
+    await bench.run(make_command(), for_ns=S)
+    successor = stub.StubEngine(bench.clock, key_class=KeyClass.ASKABLE)
+    successor.runs = bench.engine.runs  # another adapter for the same engine
+    await bench.dispatcher.change({"stub": (successor, bench.definition)})
+    await bench.clock.advance(120 * S)
+    assert bench.ledger.outcomes()[make_command().key].outcome == "succeeded"
+    assert successor.sends == []
+
+
+async def test_commands_of_an_engine_that_left_fail_by_name_while_its_flights_land() -> None:
+    bench = Bench(concurrency=1)
+    bench.engine.plan = lambda command, nth: stub.answers(latency_ns=S)
+    await bench.run(make_command(1), make_command(2), for_ns=0)
+    await bench.dispatcher.change({})
+    await bench.clock.advance(2 * S)
+    outcomes = bench.ledger.outcomes()
+    assert [outcomes[make_command(n).key].outcome for n in (1, 2)] == ["succeeded", "failed"]
+    assert await bench.dispatcher.drain(0.0)
+    await bench.dispatcher.stop()
 
 
 async def test_two_runs_of_one_seed_are_the_same() -> None:

@@ -49,6 +49,14 @@ def build_engine(definition: EngineDefinition, surroundings: Surroundings) -> En
     return make(definition, surroundings)
 
 
+def is_unchanged(before: EngineDefinition, after: EngineDefinition, *, functions_changed: bool) -> bool:
+    """Whether an engine made from `before` serves `after` too: then keep it, and what it runs goes on
+    undisturbed.
+    """
+    same = (before.kind, before.settings) == (after.kind, after.settings)
+    return same and not (functions_changed and after.kind == PythonEngine.kind)
+
+
 def _python(definition: EngineDefinition, surroundings: Surroundings) -> Engine:
     if surroundings.functions is None:
         raise UsageError(f"engine `{definition.name}` of kind `python` needs a functions.py in the bundle")

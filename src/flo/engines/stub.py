@@ -1,8 +1,9 @@
 """An engine for tests: it records what it is sent and behaves as it is told. It ships with FLO, for users'
 tests too.
 
-It honours keys for real (unless it is told to be of class NEITHER): a key that was done is not done again,
-whatever became of the answer. `effects` lists what was truly done, so a test counts effects, not requests.
+As HONOURS_KEY it honours keys for real: a key that was done is not done again, whatever became of the answer. As
+ASKABLE or NEITHER it does again whatever it is sent again. `effects` lists what was truly done, so a test counts
+effects, not requests.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ class StubEngine:
         else:
             wait_ns = round(timeout_s * NS_PER_S)
         known = self.runs.get(command.key)
-        repeated = known is not None and self._key_class is not KeyClass.NEITHER
+        repeated = known is not None and self._key_class is KeyClass.HONOURS_KEY
         if behaviour.done and not repeated:
             self._do(command, behaviour)
         if wait_ns:

@@ -19,15 +19,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from flo.core.command import Command
 from flo.core.errors import StorageUnavailable, UsageError
 from flo.core.loop.definition import EngineDefinition
-from flo.core.record.event import Answered, Attempted, CommandOutcome, DeadLetter
 from flo.flow.delivery import Delivery, Next, Step, after_answer, after_error, expire, final
+from flo.flow.dispatch_record import DispatchEvent, Record, Recorder
 from flo.flow.lane import NS_PER_S, Lane, LaneStats
 from flo.ports.clock import Clock
 from flo.ports.engine import (
@@ -40,14 +40,6 @@ from flo.ports.engine import (
     RunFailed,
     Status,
 )
-
-DispatchEvent = Attempted | Answered | CommandOutcome | DeadLetter
-
-Record = Callable[[Sequence[DispatchEvent]], Awaitable[None]]
-"""Commits these events together, in the order of the calls; the awaitable is done once they are durable.
-
-Raises `StorageUnavailable` where they could not be written; the dispatcher then tries again until it is
-stopped."""
 
 ASK_S_FIRST = 0.2
 ASK_S_MAX = 60.0
@@ -62,7 +54,6 @@ AWAITING_MAX = 100_000
 """Accepted commands remembered per engine. Older ones are forgotten here (the ledger has them): a signal or
 their own `within` still closes them."""
 
-RECORD_RETRY_NS = NS_PER_S
 STOP_GRACE_S = 5.0
 
 
@@ -87,14 +78,16 @@ class Dispatcher:
         seed: int | str = 0,
     ) -> None:
         self._clock = clock
-        self._record = record
         self._stopping = False
-        self._recordings: set[asyncio.Future[None]] = set()
         self._idle = asyncio.Event()
-        self._lanes = {
-            name: Lane(engine, definition, clock, random.Random(f"{seed}/{name}"), self._fly, self._expire)
-            for name, (engine, definition) in engines.items()
-        }
+        self._recorder = Recorder(record, clock, self._check_idle)
+        self._seed = seed
+        self._retiring: dict[Lane, asyncio.Task[None]] = {}
+        self._lanes = {name: self._lane_of(name, *each) for name, each in engines.items()}
+
+    def _lane_of(self, name: str, engine: Engine, definition: EngineDefinition) -> Lane:
+        rng = random.Random(f"{self._seed}/{name}")
+        return Lane(engine, definition, self._clock, rng, self._fly, self._expire)
 
     async def start(self) -> None:
         """Start every engine, then send what was submitted so far. An engine that cannot start raises its own
@@ -105,6 +98,67 @@ class Dispatcher:
         for lane in self._lanes.values():
             lane.running = True
             lane.pump()
+
+    async def change(self, engines: Mapping[str, tuple[Engine, EngineDefinition]]) -> None:
+        """Turn to the engines of another bundle while commands flow; none is lost, cut off or done twice by
+        it.
+
+        Where the same engine object is given again its lane goes on, under the new definition's limits. A
+        replaced engine lets what is on its way land (a long call ends in its own time) and is closed then;
+        what waits moves to the one that has its name now. Raises what a new engine's `start` raises; nothing
+        has changed then.
+        """
+        fresh = {
+            name: self._lane_of(name, *each)
+            for name, each in engines.items()
+            if name not in self._lanes or self._lanes[name].engine is not each[0]
+        }
+        for lane in fresh.values():
+            await lane.engine.start(functools.partial(self._learned, lane))
+        gone = {name: lane for name, lane in self._lanes.items() if name in fresh or name not in engines}
+        for name, (_, definition) in engines.items():
+            if name not in fresh:
+                self._lanes[name].turn_to(definition)
+        for name in gone:
+            del self._lanes[name]
+        for name, lane in fresh.items():
+            lane.running = True
+            self._lanes[name] = lane
+        for lane in gone.values():
+            self._retire(lane)
+
+    def _retire(self, lane: Lane) -> None:
+        lane.halt()
+        for delivery in list(lane.deliveries.values()):
+            if not delivery.flying:
+                self._move(lane, delivery)
+        self._retiring[lane] = asyncio.ensure_future(self._close_when_landed(lane))
+
+    async def _close_when_landed(self, lane: Lane) -> None:
+        if flights := lane.flights():
+            await asyncio.wait(flights)
+        await lane.engine.close()
+        del self._retiring[lane]
+
+    def _move(self, lane: Lane, delivery: Delivery) -> Lane | None:
+        """Hand a delivery of a retired lane to the one that has its engine's name now; None where none has."""
+        lane.remove(delivery)
+        delivery.settled = False
+        home = self._lanes.get(delivery.command.engine)
+        if home is None:
+            if not delivery.accepted:  # an accepted one ends by its signal or its `within`
+                self._no_engine(delivery.command)
+        elif delivery.accepted:
+            home.deliveries[delivery.command.key] = delivery
+            self._await_end(home, delivery)
+        elif home.engine.key_class is KeyClass.NEITHER and (delivery.uncertain or delivery.ask_first):
+            home.deliveries[delivery.command.key] = delivery
+            detail = "its fate was unknown when its engine was replaced by one that cannot be asked"
+            self._settle(home, delivery, Step(Next.PARK, dead="unknown-fate", detail=detail))
+        else:
+            delivery.ask_first = delivery.uncertain and home.engine.key_class is KeyClass.ASKABLE
+            home.add(delivery)
+        return home
 
     def submit(self, command: Command) -> None:
         """Take over a committed command. Never blocks, never refuses; a key that is already here changes
@@ -154,7 +208,7 @@ class Dispatcher:
         What is on its way or with the engine goes on, but is never sent again.
         """
         dropped = 0
-        for lane in self._lanes.values():
+        for lane in self._all_lanes():
             for delivery in [each for each in lane.deliveries.values() if predicate(each.command)]:
                 delivery.killed = detail
                 if not (delivery.flying or delivery.accepted or delivery.ask_first or delivery.settled):
@@ -166,7 +220,7 @@ class Dispatcher:
         """The command's end was learned elsewhere (by a signal, by its `within`): ask no more. False: not
         known here.
         """
-        for lane in self._lanes.values():
+        for lane in self._all_lanes():
             delivery = lane.deliveries.get(command_key)
             if delivery is not None and delivery.accepted:
                 lane.remove(delivery)
@@ -212,19 +266,23 @@ class Dispatcher:
         limit.cancel()
         landing.cancel()
         self._stopping = True
-        left = [*self._flights(), *self._recordings]
+        left = [*self._flights(), *self._recorder.pending()]
         for task in left:
             task.cancel()
         await asyncio.gather(landing, *left, return_exceptions=True)
-        for lane in self._lanes.values():
+        for lane in self._all_lanes():
             await lane.engine.close()
+        await asyncio.gather(*self._retiring.values(), return_exceptions=True)
 
     async def _land(self) -> None:
-        while tasks := [*self._flights(), *self._recordings]:
+        while tasks := [*self._flights(), *self._recorder.pending()]:
             await asyncio.wait(tasks)
 
     def _flights(self) -> list[asyncio.Task[None]]:
-        return [task for lane in self._lanes.values() for task in lane.flights()]
+        return [task for lane in self._all_lanes() for task in lane.flights()]
+
+    def _all_lanes(self) -> list[Lane]:
+        return [*self._lanes.values(), *self._retiring]
 
     def _timer(self, duration_s: float) -> asyncio.Future[None]:
         return asyncio.ensure_future(
@@ -249,7 +307,11 @@ class Dispatcher:
             step = after_error(delivery, error, lane.engine.key_class, asked=asked)
         lane.landed(delivery)
         if not delivery.settled:
-            self._finish(lane, delivery, step)
+            if lane in self._retiring and step.next not in (Next.SETTLE, Next.PARK):
+                self._note_acceptance(delivery, step)
+                self._move(lane, delivery)
+            else:
+                self._finish(lane, delivery, step)
         lane.pump()
 
     async def _try(self, lane: Lane, delivery: Delivery, asked: bool) -> Step:
@@ -288,13 +350,11 @@ class Dispatcher:
         """Note that a send is about to happen; durable first where a lost answer could not be found out
         later.
         """
-        event = Attempted(
-            command_key=delivery.command.key, attempt=delivery.sends, at_ns=self._clock.now_ns()
-        )
+        event = self._recorder.attempted(delivery)
         if lane.engine.key_class is KeyClass.NEITHER:
-            await self._record((event,))
+            await self._recorder.now(event)
         else:
-            self._note((event,))
+            self._recorder.later(event)
 
     # What became of it.
 
@@ -324,10 +384,13 @@ class Dispatcher:
         lane.resend_later(delivery, step.retry_after_s)
 
     def _accepted(self, lane: Lane, delivery: Delivery, step: Step) -> None:
-        if not delivery.answered:
-            delivery.answered = True
-            self._note((self._answered(delivery, step),))
+        self._note_acceptance(delivery, step)
         self._await_end(lane, delivery, ask=step.next is Next.AWAIT)
+
+    def _note_acceptance(self, delivery: Delivery, step: Step) -> None:
+        if delivery.accepted and not delivery.answered:
+            delivery.answered = True
+            self._recorder.later(self._recorder.answered(delivery, step))
 
     def _await_end(self, lane: Lane, delivery: Delivery, *, ask: bool = True) -> None:
         """The engine has it: ask ever more rarely, where it can be asked, or wait to be told."""
@@ -354,6 +417,7 @@ class Dispatcher:
     def _settle(self, lane: Lane, delivery: Delivery, step: Step) -> None:
         command = delivery.command
         lane.remove(delivery)
+        recorder = self._recorder
         events: list[DispatchEvent] = []
         if step.next is Next.PARK:
             lane.counts["parked"] += 1
@@ -361,13 +425,13 @@ class Dispatcher:
             lane.counts[step.outcome] += 1
             if step.outcome == "succeeded" and command.expect_signal is not None:
                 if not delivery.answered:
-                    events.append(self._answered(delivery, step))
+                    events.append(recorder.answered(delivery, step))
             else:
-                events.append(self._outcome(delivery, step))
+                events.append(recorder.outcome(delivery, step))
         if step.dead:
-            events.append(self._dead_letter(command, step.dead, step.detail))
+            events.append(recorder.dead_letter(command, step))
         if events:
-            self._note(events)
+            recorder.later(*events)
         else:
             self._check_idle()
 
@@ -378,67 +442,11 @@ class Dispatcher:
         )
         outcome = "failed" if command.blocking else "tolerated"
         step = Step(Next.SETTLE, outcome=outcome, dead="rejected", detail=detail)
-        self._note(
-            (self._outcome(Delivery(command), step), self._dead_letter(command, step.dead, step.detail))
-        )
-
-    def _answered(self, delivery: Delivery, step: Step) -> Answered:
-        return Answered(
-            command_key=delivery.command.key,
-            at_ns=self._clock.now_ns(),
-            attempts=delivery.sends,
-            reference=step.reference,
-            result=step.result,
-        )
-
-    def _outcome(self, delivery: Delivery, step: Step) -> CommandOutcome:
-        return CommandOutcome(
-            command_key=delivery.command.key,
-            outcome=step.outcome,
-            at_ns=self._clock.now_ns(),
-            attempts=delivery.sends,
-            detail=step.detail,
-            result=step.result,
-            reference=step.reference,
-        )
-
-    def _dead_letter(self, command: Command, reason: str, detail: str) -> DeadLetter:
-        return DeadLetter(
-            loop=command.loop,
-            reason=reason,
-            detail=detail,
-            at_ns=self._clock.now_ns(),
-            command_key=command.key,
-            decision_id=command.decision_id,
-            key=command.loop_key,
-        )
-
-    # Into the ledger.
-
-    def _note(self, events: Sequence[DispatchEvent]) -> None:
-        """Record without waiting. `drain` waits for it; what `stop` cuts is found again by `resume`."""
-        recording = asyncio.ensure_future(self._record_until_done(events))
-        self._recordings.add(recording)
-        recording.add_done_callback(self._recorded)
-
-    async def _record_until_done(self, events: Sequence[DispatchEvent]) -> None:
-        while True:
-            try:
-                await self._record(events)
-                return
-            except StorageUnavailable:
-                await self._clock.sleep_until_ns(self._clock.now_ns() + RECORD_RETRY_NS)
-
-    def _recorded(self, recording: asyncio.Future[None]) -> None:
-        self._recordings.discard(recording)
-        if not recording.cancelled() and (error := recording.exception()) is not None:
-            recording.get_loop().call_exception_handler(
-                {"message": "what became of a command could not be recorded", "exception": error}
-            )
-        self._check_idle()
+        recorder = self._recorder
+        recorder.later(recorder.outcome(Delivery(command), step), recorder.dead_letter(command, step))
 
     def _busy(self) -> bool:
-        return bool(self._recordings) or any(lane.unsettled() for lane in self._lanes.values())
+        return bool(self._recorder.pending()) or any(lane.unsettled() for lane in self._all_lanes())
 
     def _check_idle(self) -> None:
         if not self._busy():

@@ -117,6 +117,14 @@ class Lane:
         self._enqueue(delivery)
         self.pump()
 
+    def turn_to(self, definition: EngineDefinition) -> None:
+        """New limits from here on. What was earned, counted and learned of the engine stays."""
+        if definition.rate_per_s != self.definition.rate_per_s:
+            self._pace = Pace(definition.rate_per_s)
+        self.budget.share = definition.retry_budget
+        self.definition = definition
+        self.pump()
+
     def resend_later(self, delivery: Delivery, retry_after_s: float | None) -> None:
         """Back off, then send again (or ask, where the delivery says to ask first)."""
         definition = self.definition
