@@ -15,7 +15,7 @@ from .oracle import Definition, Oracle
 from .running import code_of, new_cell, plan_of, step_of
 from .test_windows import EVERY_PLAN, EVERYTHING, assert_reads
 
-SEEDS = [1, 2, 3]
+SEEDS = [1, 2]
 
 
 def drawn(random_: random.Random) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def test_long_streams_stay_exact_through_trimming(seed: int, jitter: int) -> Non
     plan = plan_of(definitions)
     step, cell, oracle = step_of(plan), new_cell(plan), Oracle(definitions)
     now = 10_000
-    for _ in range(400):
+    for _ in range(220):
         now += random_.choice([0, 0, 1, 1, 1, 2, 30 if random_.random() < 0.1 else 1])
         t, value = now - random_.randint(0, jitter), drawn(random_)
         late, read = step(cell, t, value)
@@ -88,7 +88,7 @@ def test_a_window_that_went_over_to_panes_reads_whole_panes(
     for _ in range(250):
         now += random_.choice([0, 1, 15, 60])
         value = drawn(random_)
-        late, read = step(cell, now, value)
+        _, read = step(cell, now, value)
         _, expected = oracle.receive(now, value)
         went_over |= isinstance(cell[2 + plan.windows[0].slot], Panes)
         if went_over:
@@ -110,7 +110,7 @@ def test_a_hot_key_that_falls_quiet_is_exact_again(monkeypatch: pytest.MonkeyPat
     assert any(isinstance(slot, Panes) for slot in cell)
     for at in range(10):
         value = drawn(random_)
-        late, read = step(cell, 5000 + at, value)
+        _, read = step(cell, 5000 + at, value)
         _, expected = oracle.receive(5000 + at, value)
         assert_reads(definitions, read, expected)
     assert not any(isinstance(slot, Panes) for slot in cell)

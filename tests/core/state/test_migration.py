@@ -40,7 +40,7 @@ def test_definitions_that_stay_keep_their_state_through_changes_of_bundle(seed: 
             step = step_of(plan)
         now += random_.choice([0, 1, 1, 2, 7])
         t, value = now - random_.choice([0, 0, 0, 3, 9, 30]), drawn(random_)
-        late, read = step(cell, t, value)
+        _, read = step(cell, t, value)
         _, expected = oracle.receive(t, value)
         stayed = {name: EVERYTHING[name] for name in kept}
         assert_reads(stayed, read, expected)

@@ -17,9 +17,10 @@ from flo.core.expression.values import BoolKey, CelType, Duration, Timestamp, UI
 from flo.core.state.accumulate import Pane
 from flo.core.state.entries import Cell
 from flo.core.state.exact import StateError
-from flo.core.state.late import blank, refill
+from flo.core.state.late import refill
 from flo.core.state.layout import MISSING, NEVER, SLOW, Figure, Missing, Window
 from flo.core.state.panes import Panes, Ring
+from flo.core.state.sketches import Digest
 
 VERSION = 1
 
@@ -37,8 +38,8 @@ def _hook(value: Any) -> msgspec.msgpack.Ext:
     if kind is Fraction:
         parts = [_bytes_of(value.numerator), _bytes_of(value.denominator)]
         return msgspec.msgpack.Ext(FRACTION_CODE, msgspec.msgpack.encode(parts))
-    if kind is tdigest_double:
-        return msgspec.msgpack.Ext(DIGEST_CODE, value.serialize())
+    if kind is Digest:
+        return msgspec.msgpack.Ext(DIGEST_CODE, value.sketch.serialize())
     if kind is hll_sketch:
         return msgspec.msgpack.Ext(HLL_CODE, value.serialize_compact())
     if kind is BoolKey:
@@ -66,7 +67,7 @@ def _ext_hook(code: int, data: memoryview) -> Any:
                 int.from_bytes(denominator, "little", signed=True),
             )
         case 4:
-            return tdigest_double.deserialize(raw)
+            return Digest(tdigest_double.deserialize(raw))
         case 5:
             return hll_sketch.deserialize(raw)
         case 6:
@@ -120,8 +121,7 @@ def decode(windows: tuple[Window, ...], is_shared: bool, fingerprint: int, data:
         elif isinstance(held, dict):
             slots += [_panes_in(window, held), *[None] * (window.end - window.slot - 1)]
         else:
-            slots += blank(window)
-            slots[window.slot] = held
+            slots += (held, *[0] * (window.end - window.slot - 1))
             refill(window, slots, 0, newest)
     return slots
 

@@ -31,7 +31,7 @@ Exact = int | Fraction
 
 
 class StateError(InputError, ValueError):
-    """A value that the state cannot take, or a figure that CEL cannot hold. Raised before the state changes, or at a read."""
+    """A value that the state cannot take (nothing has changed then), or a figure read that CEL cannot hold."""
 
 
 def exact(value: float, name: str) -> Exact:

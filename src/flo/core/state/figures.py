@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flo.core.state.entries import Cell, Entries, after, decayed_mean, rank
-from flo.core.state.exact import scaled
+from flo.core.state.exact import MAGNITUDE_MAX, PLAIN_MIN, SCALE, scaled
 from flo.core.state.layout import MISSING, NEVER, Figure, Window
 from flo.core.state.panes import Panes
 from flo.core.state.sketches import distinct_count, quantile
@@ -46,7 +46,8 @@ def _of_entries(window: Window, cell: Cell, offset: int, t: int) -> list[Any]:
 
 def _running(window: Window, figure: Figure, cell: Cell, offset: int, first: int, end: int) -> Any:
     """The running figure, which covers the newest window, moved to the entries from `first` to `end`."""
-    assert figure.column is not None and figure.slot is not None
+    assert figure.column is not None
+    assert figure.slot is not None
     entries, stride, column = cell[offset + window.slot], window.stride, figure.column.index
     start = cell[offset + window.slot + 1]
     if len(entries) - end + abs(start - first) > end - first:
@@ -134,5 +135,7 @@ def part(figure: Figure, values: Sequence[Any]) -> Any:
         return sum(v for v in values if v is not MISSING)
     column = figure.column
     assert column is not None
-    units = [scaled(v) if column.is_scaled else v for v in values if v is not MISSING]
+    units: list[Any] = [v for v in values if v is not MISSING]
+    if column.is_scaled:
+        units = [int(v * SCALE) if PLAIN_MIN < v < MAGNITUDE_MAX else scaled(v) for v in units]
     return sum(units) if figure.role == "sum" else sum(unit * unit for unit in units)

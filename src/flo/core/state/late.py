@@ -117,8 +117,11 @@ def refill(window: Window, cell: Cell, offset: int, newest: int) -> None:
     base = offset + window.slot
     entries, stride = cell[base], window.stride
     cell[base : offset + window.end] = blank(window)
+    if not entries:
+        return
     cell[base] = entries
-    cell[base + 1] = start = after(entries, stride, newest - window.over_ns)
+    edge = newest - window.over_ns
+    cell[base + 1] = start = 0 if entries[0] > edge else after(entries, stride, edge)
     for figure in window.figures:
         if figure.slot is None or figure.column is None:
             continue

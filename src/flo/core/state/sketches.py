@@ -23,13 +23,39 @@ HLL_LG_K = 12
 QUANTILE_RANK_ERROR = 0.005
 DISTINCT_RELATIVE_ERROR = 0.016
 
-Values = Any  # list[float] | tdigest_double
+DRIFT = 1000
+
+Values = Any  # list[float] | Digest
 Distinct = Any  # set[object] | hll_sketch
+
+
+class Digest:
+    """A t-digest that is asked again only when it has grown by a thousandth: asking costs a hundred times adding."""
+
+    __slots__ = ("asked_at", "count", "sketch", "told")
+
+    def __init__(self, sketch: Any) -> None:
+        self.sketch = sketch
+        self.count: int = sketch.get_total_weight()
+        self.asked_at = 0
+        self.told: dict[float, float] = {}
+
+    def add(self, value: float) -> None:
+        self.sketch.update(value)
+        self.count += 1
+
+    def quantile(self, q: float) -> float:
+        if self.count > self.asked_at + self.asked_at // DRIFT:
+            self.told.clear()
+            self.asked_at = self.count
+        if q not in self.told:
+            self.told[q] = self.sketch.get_quantile(q)
+        return self.told[q]
 
 
 def add_value(values: Values, value: float) -> Values:
     if type(values) is not list:
-        values.update(value)
+        values.add(value)
         return values
     insort(values, value)
     return _digest(values) if len(values) > RAW_MAX else values
@@ -45,15 +71,15 @@ def merge_values(one: Values, other: Values) -> Values:
             for value in values:
                 merged.update(value)
         else:
-            merged.merge(values)
-    return merged
+            merged.merge(values.sketch)
+    return Digest(merged)
 
 
 def quantile(values: Values, q: float) -> float:
     """The smallest value that at least a share of q do not exceed."""
     if type(values) is list:
         return float(values[rank(q, len(values))])
-    return float(values.get_quantile(q))
+    return float(values.quantile(q))
 
 
 def add_distinct(distinct: Distinct, value: Any) -> Distinct:
@@ -93,7 +119,7 @@ def _digest(values: list[float]) -> Any:
     sketch = tdigest_double(DIGEST_K)
     for value in values:
         sketch.update(value)
-    return sketch
+    return Digest(sketch)
 
 
 def _hll(values: set[Any]) -> Any:
