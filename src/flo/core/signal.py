@@ -122,7 +122,7 @@ def time_from_text(text: str) -> int:
     return _time_from_text_slowly(text)
 
 
-_SCALE = tuple(10 ** (9 - digits) for digits in range(10))
+_SCALE: tuple[int, ...] = tuple(10 ** (9 - digits) for digits in range(10))
 
 
 def _time_from_text_slowly(text: str) -> int:

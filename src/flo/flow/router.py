@@ -28,6 +28,7 @@ class Route:
         "program",
         "rows",
         "section",
+        "strict",
         "ttl_ns",
         "uses_context",
     )
@@ -39,6 +40,7 @@ class Route:
         self.contract: Contract | None = program.contract
         self.decide = program.decide
         self.needs: Mapping[str, str] = program.needs
+        self.strict = program.definition.consistency == "strict"
         self.ttl_ns = program.definition.ttl_ns
         self.uses_context = program.uses_context
         self.hops = program.definition.hops
@@ -92,6 +94,8 @@ class Router:
                 by_type.setdefault(type, []).append(route)
         self.routes: dict[str, tuple[Route, ...]] = {}
         self.select: dict[str, Callable[[msgspec.Raw], tuple[Route, ...]]] = {}
+        relaxed = [type for type, found in by_type.items() if all(not route.strict for route in found)]
+        self.relaxed_types = frozenset(relaxed)  # signals of these are acknowledged before the commit
         for type, found in by_type.items():
             self.routes[type] = tuple(found)
             select = _selection(found)

@@ -38,7 +38,9 @@ class Submission:
     raws: Sequence[bytes]
     done: Callable[[list[Receipt] | BaseException], None]
     needs: Mapping[int, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    only: Mapping[int, frozenset[str]] = field(default_factory=dict)  # the loops that decide a signal here
     detailed: bool = False  # receipts name their decisions
+    strict: bool = True  # found while deciding: whether any loop that met it waits for the commit
 
 
 class Step:
@@ -72,7 +74,9 @@ class Step:
         older = marks.older
         routes, select = self.router.routes, self.router.select
         expected = self.reconciler.expected
-        needs, detailed = submission.needs, submission.detailed
+        needs, only, detailed = submission.needs, submission.only, submission.detailed
+        relaxed_types = self.router.relaxed_types
+        strict = not relaxed_types
         raws = group.raws
         for index, raw in enumerate(submission.raws):
             try:
@@ -95,6 +99,10 @@ class Step:
             found = routes.get(event.type, ())
             if event.type in select:
                 found = select[event.type](event.data)
+            if only and index in only:
+                found = tuple(route for route in found if route.name in only[index])
+            if not strict and event.type not in relaxed_types:
+                strict = True
             row = len(raws)
             refusal: Receipt | None = None
             taken = not found
@@ -143,6 +151,7 @@ class Step:
                 group.marks[row] = MARK_REFUSED
                 assert refusal is not None
                 receipts.append(refusal)
+        submission.strict = strict
         return receipts
 
     def _refuse(

@@ -88,7 +88,7 @@ class Service(Protocol):
         """Live events: decisions (sampled under load), commands, outcomes, dead letters, bundle changes."""
         ...
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         """Prometheus text."""
         ...
 

@@ -296,8 +296,7 @@ class _Assembly:
         return about + "\n\n".join("\n".join(lines) for lines in self._functions()) + "\n"
 
     def _functions(self) -> list[list[str]]:
-        functions = [self._decide(), self._fold(), self._redecide()]
-        return [*functions, self._key_of()] if self.definition.needs else functions
+        return [self._decide(), self._fold(), self._redecide(), self._key_of()]
 
     def _failed(self, indent: int, seq: str, applied: bool) -> list[str]:
         """A failure before the rules: the decision says so, and has read nothing."""
@@ -334,7 +333,7 @@ class _Assembly:
         return [*lines, *self._rules(1, live=True)]
 
     def _key_of(self) -> list[str]:
-        """The key alone: what is fetched before deciding is fetched for it."""
+        """The key alone: what is fetched before deciding is fetched for it, and with workers it says who decides."""
         lines = ["def key_of(signal, data, t, now, context):", "    try:"]
         lines += [*self._prologue(2), *self._where_and_key(2), "        return key"]
         return [*lines, "    except EvaluationError:", "        return None"]
@@ -387,7 +386,7 @@ class _Assembly:
             decide=namespace["decide"],
             fold=namespace["fold"],
             redecide=namespace["redecide"],
-            key_of=namespace.get("key_of"),
+            key_of=namespace["key_of"],
             calls=self.calls,
             uses_functions=self.uses_functions,
             uses_context=any(reference[0] == "context" for reference in self.references),

@@ -134,7 +134,7 @@ class LoopProgram:
     decide: Callable[..., Row | None]
     fold: Callable[..., list[Any] | None]
     redecide: Callable[..., Row]
-    key_of: Callable[..., str | None] | None  # only where something is fetched for the key
+    key_of: Callable[..., str | None]  # (signal, data, t, now, context): the key alone; None where it is not for this loop
     calls: Calls
     uses_functions: bool
     uses_context: bool

@@ -38,7 +38,7 @@ async def get_openapi(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Prometheus text: the service's own, and the requests answered here."""
     state = request.app[STATE]
-    body = state.service.metrics()
+    body = await state.service.metrics()
     if body and not body.endswith(b"\n"):
         body += b"\n"
     return web.Response(

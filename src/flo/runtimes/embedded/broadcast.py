@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from flo.core.record import Applied, CommandIssued, CommandOutcome, DeadLetter, Group, Killed
+from flo.core.record import Applied, CommandIssued, CommandOutcome, DeadLetter, Killed
 from flo.core.signal import text_from_time
+from flo.runtimes.embedded.digest import Digest
 
 LISTENER_EVENTS_MAX = 1_000
-DECISIONS_PER_GROUP_MAX = 20
-"""Shown of one group and loop; the rest are counted. Nobody reads a thousand lines a second."""
 
 
 class Broadcast:
@@ -21,10 +20,10 @@ class Broadcast:
         self._listeners: dict[asyncio.Queue[dict[str, Any] | None], int] = {}
         self._closed = False
 
-    def publish(self, groups: list[Group], results: Mapping[str, Any]) -> None:
+    def publish(self, digests: list[Digest], results: Mapping[str, Any]) -> None:
         if not self._listeners:
             return
-        events = [event for group in groups for event in _events(group, results)]
+        events = [event for digest in digests for event in _events(digest, results)]
         for queue, lost in list(self._listeners.items()):
             for event in events:
                 if queue.full():
@@ -53,27 +52,27 @@ class Broadcast:
             queue.put_nowait(None)
 
 
-def _events(group: Group, results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    at = text_from_time(group.decided_ns)
+def _events(digest: Digest, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    at = text_from_time(digest.decided_ns)
     found: list[dict[str, Any]] = []
-    for number, section in enumerate(group.sections):
-        result = results.get(section.loop, lambda exit: None)
-        for place, row in enumerate(section.rows[:DECISIONS_PER_GROUP_MAX]):
+    for loop in digest.loops:
+        result = results.get(loop.loop)
+        for decision_id, key, seq, exit in loop.shown:
             found.append(
                 {
                     "type": "decision",
-                    "decision_id": f"{group.shard}-{group.block}-{number}-{place}",
-                    "loop": section.loop,
-                    "key": row[1],
-                    "seq": row[2],
-                    "result": result(row[3]),
+                    "decision_id": decision_id,
+                    "loop": loop.loop,
+                    "key": key,
+                    "seq": seq,
+                    "result": None if result is None else result(exit),
                     "at": at,
                 }
             )
-        if len(section.rows) > DECISIONS_PER_GROUP_MAX:
-            more = len(section.rows) - DECISIONS_PER_GROUP_MAX
-            found.append({"type": "decisions", "loop": section.loop, "more": more, "at": at})
-    found += [shown for event in group.events if (shown := _event(event, at)) is not None]
+        more = sum(loop.exits.values()) - len(loop.shown)
+        if more:
+            found.append({"type": "decisions", "loop": loop.loop, "more": more, "at": at})
+    found += [shown for event in digest.events if (shown := _event(event, at)) is not None]
     return found
 
 

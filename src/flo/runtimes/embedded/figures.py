@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import prometheus_client as prometheus
 
 from flo.core.loop.program import EXIT_ERROR
-from flo.core.record import CommandIssued, CommandOutcome, DeadLetter, Group, GroupView, Killed
+from flo.core.record import CommandIssued, CommandOutcome, DeadLetter, GroupView, Killed
 from flo.core.signal import text_from_time
+from flo.runtimes.embedded.digest import Digest
 
 RATE_WINDOW_S = 60
 
@@ -44,7 +45,7 @@ class Figures:
 
     def __init__(self) -> None:
         self.loops: dict[str, LoopFigures] = {}
-        self.registry = CollectorRegistry()
+        self.registry = prometheus.CollectorRegistry()
         self.started_s = time.time()
         self._signals = self._counter("flo_signals", "Signals by what became of them", ["status"])
         self._decisions = self._counter("flo_decisions", "Decisions made", ["loop", "result"])
@@ -55,21 +56,23 @@ class Figures:
         self._commands = self._counter("flo_commands", "Commands issued", ["loop", "engine", "verb"])
         self._outcomes = self._counter("flo_command_outcomes", "What became of commands", ["loop", "outcome"])
         self._late = self._counter("flo_late_signals", "Signals too late for a window of their loop", [])
-        self._commit = Histogram(
+        self._commit = prometheus.Histogram(
             "flo_commit_seconds",
             "From deciding a group to its being durable",
             registry=self.registry,
             buckets=COMMIT_BUCKETS_S,
         )
-        self._open = Gauge("flo_open_commands", "Commands whose end is not known", registry=self.registry)
-        self._queued = Gauge(
+        self._open = prometheus.Gauge(
+            "flo_open_commands", "Commands whose end is not known", registry=self.registry
+        )
+        self._queued = prometheus.Gauge(
             "flo_queued_signals", "Signals taken and not yet durable", registry=self.registry
         )
-        self._keys = Gauge("flo_state_keys", "Keys with state", ["loop"], registry=self.registry)
+        self._keys = prometheus.Gauge("flo_state_keys", "Keys with state", ["loop"], registry=self.registry)
         self._seen_counts: dict[str, int] = {}
 
-    def _counter(self, name: str, about: str, labels: list[str]) -> Counter:
-        return Counter(name, about, labels, registry=self.registry)
+    def _counter(self, name: str, about: str, labels: list[str]) -> prometheus.Counter:
+        return prometheus.Counter(name, about, labels, registry=self.registry)
 
     def loop(self, name: str) -> LoopFigures:
         found = self.loops.get(name)
@@ -77,18 +80,14 @@ class Figures:
             found = self.loops[name] = LoopFigures()
         return found
 
-    def observe(self, groups: Iterable[Group], results: Mapping[str, Any], now_ns: int) -> None:
+    def observe(self, digests: Iterable[Digest], results: Mapping[str, Any], now_ns: int) -> None:
         """Count groups that became durable. `results`: loop -> function from an exit to its result."""
         second = now_ns // 1_000_000_000
-        for group in groups:
-            if group.is_empty():
-                continue
-            self._commit.observe((now_ns - group.decided_ns) / 1e9)
-            for section in group.sections:
-                self._section(
-                    section.loop, [row[3] for row in section.rows], results, group.decided_ns, second
-                )
-            for event in group.events:
+        for digest in digests:
+            self._commit.observe((now_ns - digest.decided_ns) / 1e9)
+            for loop in digest.loops:
+                self._section(loop.loop, loop.exits, results, digest.decided_ns, second)
+            for event in digest.events:
                 self._event(event)
 
     def observe_stored(self, group: GroupView, results: Mapping[str, Any]) -> None:
@@ -96,23 +95,25 @@ class Figures:
         second = group.decided_ns // 1_000_000_000
         for section in group.sections:
             if section.count:
-                self._section(section.loop, section.column("exit"), results, group.decided_ns, second)
+                self._section(
+                    section.loop, Counter(section.column("exit")), results, group.decided_ns, second
+                )
         for event in group.events():
             self._event(event)
 
     def _section(
-        self, name: str, exits: list[int], results: Mapping[str, Any], at_ns: int, second: int
+        self, name: str, exits: Mapping[int, int], results: Mapping[str, Any], at_ns: int, second: int
     ) -> None:
         figures = self.loop(name)
-        figures.decisions += len(exits)
+        total = sum(exits.values())
+        figures.decisions += total
         figures.last_ns = at_ns
         if figures.recent and figures.recent[-1][0] == second:
-            figures.recent[-1][1] += len(exits)
+            figures.recent[-1][1] += total
         else:
-            figures.recent.append([second, len(exits)])
+            figures.recent.append([second, total])
             figures.rate_per_s(second)  # drops what is older than a minute
-        for exit in set(exits):
-            count = exits.count(exit)
+        for exit, count in exits.items():
             figures.exits[exit] = figures.exits.get(exit, 0) + count
             figures.errors += count * (exit == EXIT_ERROR)
             result = results[name](exit) if name in results else None
@@ -152,7 +153,7 @@ class Figures:
         self._queued.set(queued)
         for loop, count in keys.items():
             self._keys.labels(loop).set(count)
-        return generate_latest(self.registry)
+        return prometheus.generate_latest(self.registry)
 
     def health(self, name: str, now_ns: int, open_iterations: int) -> dict[str, Any]:
         """A loop's health in a line. `needs_attention` says what a person should look at, and is empty when all is well."""

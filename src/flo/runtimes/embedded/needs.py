@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -35,7 +35,7 @@ class NeedsFetcher:
     def is_empty(self) -> bool:
         return not self._routes
 
-    def __call__(self, raws: Sequence[bytes]) -> Awaitable[Needs] | None:
+    def __call__(self, raws: Sequence[bytes]) -> Coroutine[Any, Any, Needs] | None:
         wanted: list[tuple[int, str, str, str, str]] = []
         for row, raw in enumerate(raws):
             try:
@@ -50,7 +50,6 @@ class NeedsFetcher:
 
     def _key(self, route: Route, event: Envelope) -> str | None:
         """The loop's key for this signal; None where the signal will not be decided by it anyway."""
-        assert route.program.key_of is not None
         now = self._clock.now_ns()
         try:
             t = now if event.time is None else time_from_text(event.time)

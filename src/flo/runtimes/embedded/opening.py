@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from flo.core.loop.definition import BundleDefinition
 from flo.core.loop.program import Cells, CompiledAction
 from flo.core.record import Applied, decode_group
 from flo.flow.marks import Marks
@@ -51,6 +52,11 @@ class Book:
     @property
     def revision(self) -> str:
         return "" if self.bundle is None else self.bundle.revision
+
+    @property
+    def definition(self) -> BundleDefinition:
+        assert self.bundle is not None
+        return self.bundle.definition
 
     def action(self, loop: str, rule: str, n: int) -> CompiledAction | None:
         return None if self.bundle is None else self.bundle.action(loop, rule, n)

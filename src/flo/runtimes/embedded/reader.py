@@ -162,7 +162,7 @@ class ReadOnlyService(LedgerQueries):
     def stream(self) -> AsyncIterator[dict[str, Any]]:
         self._only_running("the stream")
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         self._only_running("metrics")
 
     def ready(self) -> tuple[bool, str]:

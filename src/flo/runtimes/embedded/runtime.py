@@ -1,35 +1,40 @@
-"""The embedded runtime: a shard, its engines and its views behind one service."""
+"""The embedded runtime: shards, the engines they command, and the views over them, behind one service."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flo.core.errors import SignalRejected
 from flo.core.loop.compiler import BUILT_IN
 from flo.core.loop.definition import EngineDefinition, Place
-from flo.core.record import Group, Note
+from flo.core.record import Answered, Attempted, CommandIssued, CommandOutcome, DeadLetter
 from flo.core.signal import text_from_time
 from flo.engines.emit import EmitEngine
 from flo.engines.registry import Surroundings, build_engine
 from flo.flow.dispatch import Dispatcher, Pending
 from flo.flow.fetch import Fetcher
+from flo.flow.reconcile import OpenCommand, OpenIteration
 from flo.flow.reload import LoadedBundle
+from flo.flow.router import Route, Router
+from flo.ports.clock import Clock
 from flo.ports.disk import Disk
 from flo.ports.engine import Engine
 from flo.ports.service import Receipt
 from flo.runtimes.embedded.broadcast import Broadcast
+from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.figures import Figures
+from flo.runtimes.embedded.gateway import Gateway
 from flo.runtimes.embedded.library import Library
+from flo.runtimes.embedded.local_shard import LocalShard
 from flo.runtimes.embedded.needs import NeedsFetcher
-from flo.runtimes.embedded.opening import OpenShard, applied_event, open_shard
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
-from flo.runtimes.embedded.retention import Retention
+from flo.runtimes.embedded.shard_port import ShardPort
 from flo.stores.disk import LocalDisk
-from flo.stores.ledger_view import WriterView
 
 log = logging.getLogger("flo.runtime")
 
@@ -41,51 +46,48 @@ BUILT_IN_ENGINE = EngineDefinition(BUILT_IN, BUILT_IN, Place("flo", 1, 1), concu
 class EmbeddedRuntime(LedgerQueries):
     """A running FLO on one data directory. Make it with `start`; `stop` drains and leaves nothing half done."""
 
-    def __init__(self, opened: OpenShard, library: Library, data: Path) -> None:
-        self._opened = opened
-        self._shard = opened.shard
+    def __init__(self, ports: Sequence[ShardPort], library: Library, data: Path, clock: Clock) -> None:
+        self._ports = list(ports)
         self._library = library
         self._data = data
-        self._book = opened.book
+        self._clock = clock
+        self._gateway = Gateway(self._ports, clock)
         self._figures = Figures()
         self._broadcast = Broadcast()
         self._dispatcher: Dispatcher | None = None
         self._fetcher: Fetcher | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._bundle: LoadedBundle | None = None
         self._applied_ns = 0
-        view = WriterView(self._shard.ledger)
-        reconciler = self._shard.reconciler
-        super().__init__(
-            lambda: {view.shard: view},
-            library,
-            lambda: reconciler.commands,
-            lambda: reconciler.iterations.values(),
-        )
-        self._view = view
+        self._stopping = False
+        views = {port.number: port.view for port in self._ports}
+        super().__init__(lambda: views, library, self._open_commands, self._open_iterations)
 
     @classmethod
     async def start(
         cls, bundle: LoadedBundle, library: Library, data: Path, disk: Disk | None = None
     ) -> EmbeddedRuntime:
-        """Open or create the data directory, recover, put the bundle in force, start the engines."""
+        """One shard, in this process: open or create the data directory, recover, put the bundle in force, start."""
         data.mkdir(parents=True, exist_ok=True)
-        opened = open_shard(disk or LocalDisk(), str(data), 0, library.find)
-        runtime = cls(opened, library, data)
-        runtime._shard.committer.start()
-        runtime._shard.listeners.append(runtime._observe)
-        try:
-            if opened.bundle is None or opened.bundle.revision != bundle.revision:
-                await runtime._apply(bundle, "flo run")
-            else:
-                await runtime._start_engines(opened.bundle)
-        except BaseException:
-            await runtime.stop()
-            raise
-        runtime._tasks.append(asyncio.create_task(opened.checkpointer.run()))
-        runtime._tasks.append(
-            asyncio.create_task(Retention(runtime._shard, opened.store, lambda: runtime.definition).run())
+        held: list[EmbeddedRuntime] = []
+        port = LocalShard(
+            disk or LocalDisk(), str(data), 0, library, lambda digests: held[0].observe(digests)
         )
-        return runtime
+        runtime = cls([port], library, data, port.shard.clock)
+        held.append(runtime)
+        port.start()
+        return await runtime.begin(bundle, [port.bundle])
+
+    async def begin(self, bundle: LoadedBundle, in_force: Sequence[LoadedBundle | None]) -> EmbeddedRuntime:
+        """Put `bundle` in force where it is not, and start the engines. On failure everything is closed again."""
+        try:
+            if all(each is not None and each.revision == bundle.revision for each in in_force):
+                await self._turn_to(bundle)
+            else:
+                await self._apply(bundle, "flo run")
+        except BaseException:
+            await self.stop()
+            raise
+        return self
 
     @property
     def service(self) -> EmbeddedRuntime:
@@ -93,60 +95,51 @@ class EmbeddedRuntime(LedgerQueries):
 
     @property
     def loaded(self) -> LoadedBundle:
-        assert self._book.bundle is not None
-        return self._book.bundle
-
-    @property
-    def definition(self) -> Any:
-        return self.loaded.definition
+        """The bundle in force."""
+        assert self._bundle is not None
+        return self._bundle
 
     # -- bundles and engines ------------------------------------------------------------------------------
 
     async def _apply(self, bundle: LoadedBundle, by: str) -> None:
-        """Put a bundle in force between two groups: the group that says so is the last under the old one."""
+        """Put a bundle in force in every shard, with nothing routed meanwhile: no signal meets half of each."""
         await asyncio.to_thread(self._library.archive.keep, bundle.revision, bundle.definition.files)
-        shard = self._shard
+        self._gateway.close()
+        try:
+            await asyncio.gather(*(port.apply(bundle, by) for port in self._ports))
+            self._applied_ns = self._clock.now_ns()
+            await self._turn_to(bundle)
+        finally:
+            self._gateway.reopen()
 
-        def turn(group: Group) -> None:
-            group.events.append(applied_event(bundle, group.decided_ns, by))
-
-        recorded = shard.perform(turn)
-        shard.after_group(lambda: self._turn_to(bundle))
-        await recorded
-        self._opened.checkpointer.base_next = True
-        await self._start_engines(bundle)
-
-    def _turn_to(self, bundle: LoadedBundle) -> None:
-        self._shard.step.router = self._book.turn_to(bundle)
-        self._applied_ns = self._shard.clock.now_ns()
-
-    async def _start_engines(self, bundle: LoadedBundle) -> None:
-        """New engines first, then the old ones end: what they had not sent is taken up by the new."""
-        before, fetcher_before = self._dispatcher, self._fetcher
+    async def _turn_to(self, bundle: LoadedBundle) -> None:
+        """Start the bundle's engines, end those before; what they had not sent is taken up by the new."""
         surroundings = Surroundings(
-            clock=self._shard.clock, functions=self._library.functions_path(bundle), data=self._data
+            clock=self._clock, functions=self._library.functions_path(bundle), data=self._data
         )
         engines: dict[str, tuple[Engine, EngineDefinition]] = {
-            BUILT_IN: (EmitEngine(self._shard.offer), BUILT_IN_ENGINE)
+            BUILT_IN: (EmitEngine(self._gateway.offer), BUILT_IN_ENGINE)
         }
         for name, definition in bundle.definition.engines.items():
             engines[name] = (build_engine(definition, surroundings), definition)
-        dispatcher = Dispatcher(engines, self._shard.clock, self._shard.record)
-        fetcher = Fetcher(bundle.definition.dependencies, self._shard.clock)
-        needs = NeedsFetcher(self._shard.step.router, fetcher, self._shard.clock)
-        self._shard.fetch_needs = None if needs.is_empty else needs
-        self._fetcher = fetcher
+        dispatcher = Dispatcher(engines, self._clock, self._learned)
+        fetcher = Fetcher(bundle.definition.dependencies, self._clock)
+        router = Router(Route(program, program.new_cells()) for program in bundle.programs.values())
+        needs = NeedsFetcher(router, fetcher, self._clock)
+        before, fetcher_before = self._dispatcher, self._fetcher
+        self._dispatcher = None
         if before is not None:
-            self._shard.dispatcher = None
             await before.stop()
+        self._bundle, self._fetcher = bundle, fetcher
+        self._gateway.turn_to(router, None if needs.is_empty else needs)
         if fetcher_before is not None:
             await fetcher_before.close()
-        self._dispatcher = self._shard.dispatcher = dispatcher
         dispatcher.resume(
             Pending(command=waiting.command, attempts=waiting.attempts, answered=waiting.state == "answered")
-            for waiting in self._shard.reconciler.commands.values()
+            for waiting in self._open_commands().values()
             if waiting.state != "parked"
         )
+        self._dispatcher = dispatcher
         await dispatcher.start()
 
     async def bundle(self) -> dict[str, Any]:
@@ -168,48 +161,92 @@ class EmbeddedRuntime(LedgerQueries):
     # -- signals ------------------------------------------------------------------------------------------
 
     async def ingest(self, raws: Sequence[bytes]) -> list[Receipt]:
-        return await self._shard.offer(raws)
+        return await self._gateway.offer(raws)
 
     async def decide(self, raw: bytes) -> list[dict[str, Any]]:
-        (receipt,) = await self._shard.offer([raw], detailed=True)
+        (receipt,) = await self._gateway.offer([raw], detailed=True)
         if receipt.status == "rejected":
             raise SignalRejected(receipt.reason, receipt.detail)
-        return [await self.decision(decision) for decision in receipt.decisions]
+        return [self._decision(decision) for decision in receipt.decisions]
 
     async def kill(self, loop: str, key: str | None, note: str) -> dict[str, Any]:
         if loop not in self.loaded.programs:
             raise not_found("loop", loop, self.loaded.programs)
-
-        def kill(group: Group) -> list[str]:
-            subject = loop if key is None else f"{loop}/{key}"
-            group.events.append(Note(action="kill", subject=subject, text=note, at_ns=group.decided_ns))
-            return self._shard.reconciler.kill(loop, key, note, group)
-
-        killed = await self._shard.perform(kill)
+        killed = [each for port in self._ports for each in await port.kill(loop, key, note)]
         if self._dispatcher is not None:
             gone = set(killed)
             self._dispatcher.cancel(lambda command: command.key in gone, f"killed: {note}")
         return {"loop": loop, "key": key, "commands": killed}
 
+    # -- commands -----------------------------------------------------------------------------------------
+
+    def observe(self, digests: list[Digest]) -> None:
+        """Groups became durable: dispatch what they command, count them, tell who listens."""
+        dispatcher = self._dispatcher
+        for digest in digests:
+            for event in digest.events:
+                if dispatcher is None:
+                    break
+                if isinstance(event, CommandIssued):
+                    if self._port_of(event.command.key, digest.shard) is not None:
+                        dispatcher.submit(event.command)
+                elif isinstance(event, CommandOutcome):
+                    dispatcher.forget(event.command_key)
+        if self._bundle is not None:
+            results = {name: program.result for name, program in self._bundle.programs.items()}
+            self._figures.observe(digests, results, self._clock.now_ns())
+            self._broadcast.publish(digests, results)
+
+    def _port_of(self, command_key: str, shard: int | None = None) -> ShardPort | None:
+        """The shard that owes a command; None where its end is known."""
+        for port in self._ports:
+            if (shard is None or port.number == shard) and command_key in port.reconciler.commands:
+                return port
+        return None
+
+    async def _learned(self, events: Sequence[Attempted | Answered | CommandOutcome | DeadLetter]) -> None:
+        """What the dispatcher learned goes to the shard that owes the command: all of one call are of one command."""
+        key = next((event.command_key for event in events if event.command_key), "")
+        port = self._port_of(key)
+        if port is not None:
+            await port.learned(events)
+
+    def _open_commands(self) -> Mapping[str, OpenCommand]:
+        if len(self._ports) == 1:
+            return self._ports[0].reconciler.commands
+        return {key: waiting for port in self._ports for key, waiting in port.reconciler.commands.items()}
+
+    def _open_iterations(self) -> Iterator[OpenIteration]:
+        for port in self._ports:
+            yield from port.reconciler.iterations.values()
+
     # -- health -------------------------------------------------------------------------------------------
 
     async def loops(self) -> list[dict[str, Any]]:
         counts: dict[str, int] = {}
-        for iteration in self._shard.reconciler.iterations.values():
+        for iteration in self._open_iterations():
             counts[iteration.loop] = counts.get(iteration.loop, 0) + 1
-        now = self._shard.clock.now_ns()
-        lines = [self._loop_line(name, now, counts.get(name, 0)) for name in self.loaded.programs]
+        keys = await self._keys()
+        lines = [
+            self._loop_line(name, counts.get(name, 0), keys.get(name, 0)) for name in self.loaded.programs
+        ]
         return sorted(lines, key=lambda line: (line["status"] != "attention", line["name"]))
 
-    def _loop_line(self, name: str, now: int, open_iterations: int) -> dict[str, Any]:
-        route = self._book.routes[name]
-        definition = route.program.definition
+    async def _keys(self) -> dict[str, int]:
+        keys: dict[str, int] = {}
+        for port in self._ports:
+            for name, count in (await port.figures()).keys.items():
+                keys[name] = keys.get(name, 0) + count
+        return keys
+
+    def _loop_line(self, name: str, open_iterations: int, keys: int) -> dict[str, Any]:
+        definition = self.loaded.programs[name].definition
         return {
-            **self._figures.health(name, now, open_iterations),
+            **self._figures.health(name, self._clock.now_ns(), open_iterations),
             "about": definition.about,
             "owner": definition.owner,
             "on": list(definition.on),
-            "keys": len(route.cells) + len(route.cells.cold),
+            "keys": keys,
             "feeds": list(definition.feeds),
         }
 
@@ -217,11 +254,12 @@ class EmbeddedRuntime(LedgerQueries):
         if name not in self.loaded.programs:
             raise not_found("loop", name, self.loaded.programs)
         program = self.loaded.programs[name]
-        iterations = [each for each in self._shard.reconciler.iterations.values() if each.loop == name]
-        line = self._loop_line(name, self._shard.clock.now_ns(), len(iterations))
+        open_iterations = sum(iteration.loop == name for iteration in self._open_iterations())
         exits = self._figures.loop(name).exits
+        engines = {action.engine for actions in program.actions.values() for action in actions}
+        stats = self._dispatcher.stats() if self._dispatcher is not None else {}
         return {
-            **line,
+            **self._loop_line(name, open_iterations, (await self._keys()).get(name, 0)),
             "revision": program.revision,
             "contract": None if program.contract is None else program.contract.id,
             "rules": [
@@ -242,58 +280,51 @@ class EmbeddedRuntime(LedgerQueries):
                 {"name": state.name, "kind": state.kind, "of": state.expression.text}
                 for state in program.definition.state
             ],
-            "engines": {
-                name: _stats(stats)
-                for name, stats in (self._dispatcher.stats().items() if self._dispatcher is not None else ())
+            "engines": {engine: as_dict(stats[engine]) for engine in sorted(engines) if engine in stats},
+            "needs": {
+                need: as_dict(self._fetcher.stats()[dependency])
+                for need, dependency in program.needs.items()
+                if self._fetcher is not None
             },
         }
-
-    def _observe(self, groups: list[Group]) -> None:
-        results = {name: program.result for name, program in self.loaded.programs.items()}
-        self._figures.observe(groups, results, self._shard.clock.now_ns())
-        self._broadcast.publish(groups, results)
 
     def stream(self) -> AsyncIterator[dict[str, Any]]:
         return self._broadcast.subscribe()
 
-    def metrics(self) -> bytes:
-        keys = {name: len(route.cells) + len(route.cells.cold) for name, route in self._book.routes.items()}
-        shard = self._shard
-        return self._figures.text(shard.step.counts, len(shard.reconciler.commands), shard.backlog(), keys)
+    async def metrics(self) -> bytes:
+        counts: dict[str, int] = {}
+        queued = 0
+        for port in self._ports:
+            figures = await port.figures()
+            queued += figures.queued
+            for name, count in figures.counts.items():
+                counts[name] = counts.get(name, 0) + count
+        return self._figures.text(counts, len(self._open_commands()), queued, await self._keys())
 
     def ready(self) -> tuple[bool, str]:
-        shard = self._shard
-        if shard.broken is not None:
-            return False, f"cannot record any more: {shard.broken}"
-        if shard.storage_error is not None:
-            return False, str(shard.storage_error)
-        return (False, "stopping") if shard.stopping else (True, "ready")
+        if self._stopping:
+            return False, "stopping"
+        problems = [f"shard {port.number}: {problem}" for port in self._ports if (problem := port.problem())]
+        return not problems, "; ".join(problems) or "ready"
 
     # -- the end ------------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
         """Take no more, commit what was taken, dispatch what can be within a while, checkpoint, close. Repeatable."""
-        shard = self._shard
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
-        await shard.settle(COMMIT_S)
+        if self._stopping:
+            return
+        self._stopping = True
+        began = time.monotonic()
+        await asyncio.gather(*(port.settle(COMMIT_S) for port in self._ports))
         if self._dispatcher is not None:
             await self._dispatcher.drain(DRAIN_S)
             await self._dispatcher.stop()
-        shard.stopping = True
-        await shard.settle(COMMIT_S)
         if self._fetcher is not None:
             await self._fetcher.close()
-        if shard.broken is None and shard.storage_error is None:
-            await self._opened.checkpointer.take()
+        await asyncio.gather(*(port.stop() for port in self._ports))
         self._broadcast.close()
-        if not await asyncio.to_thread(shard.close, COMMIT_S):
-            log.error(
-                "the disk kept refusing: what was not acknowledged is lost, what was acknowledged is safe"
-            )
+        log.info("stopped in %.1f s", time.monotonic() - began)
 
 
-def _stats(stats: Any) -> dict[str, Any]:
+def as_dict(stats: Any) -> dict[str, Any]:
     return {name: getattr(stats, name) for name in stats.__struct_fields__}

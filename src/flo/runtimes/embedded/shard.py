@@ -13,12 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flo.core.errors import FloError, Overloaded, StorageUnavailable
-from flo.core.record import Answered, Attempted, CommandIssued, CommandOutcome, DeadLetter, Group
-from flo.flow.dispatch import Dispatcher
+from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group
 from flo.flow.reconcile import Reconciler
 from flo.flow.step import Step, Submission
 from flo.ports.clock import Clock
@@ -39,6 +38,8 @@ OPEN_COMMANDS_MAX = 200_000
 """Commands whose end is not known, all engines together: about 300 MB. Beyond, taking signals would only add debts."""
 
 Needs = Mapping[int, Mapping[str, Mapping[str, Any]]]
+Only = Mapping[int, frozenset[str]]
+NOTHING: Mapping[int, Any] = {}
 Operation = Callable[[Group], Any]
 Listener = Callable[[list[Group]], None]
 
@@ -52,8 +53,6 @@ class Shard:
         self.step = step
         self.reconciler = reconciler
         self.clock = clock
-        self.dispatcher: Dispatcher | None = None
-        self.fetch_needs: Callable[[Sequence[bytes]], Awaitable[Needs] | None] | None = None
         self.listeners: list[Listener] = []
         self.dirty: dict[str, set[str]] = {}
         self.decided_block = ledger.next_block - 1
@@ -68,7 +67,6 @@ class Shard:
         self._after_group: list[Callable[[], None]] = []
         self._flush_handle: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._last_turn: asyncio.Future[None] | None = None
         self._idle = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.committer = Committer(
@@ -80,25 +78,27 @@ class Shard:
 
     # -- in -----------------------------------------------------------------------------------------------
 
-    async def offer(self, raws: Sequence[bytes], *, detailed: bool = False) -> list[Receipt]:
-        """Take signals; returns when they are durable. `Overloaded`: nothing was taken."""
+    async def offer(
+        self, raws: Sequence[bytes], *, needs: Needs = NOTHING, only: Only = NOTHING, detailed: bool = False
+    ) -> list[Receipt]:
+        """Take signals; returns when they are durable. `Overloaded`: nothing was taken.
+
+        `needs`: what was fetched for each, by loop. `only`: where given for a signal, the loops that decide it here.
+        """
         self._check_open(len(raws))
         self._unsettled += len(raws)
         try:
-            needs: Needs = {}
-            if self.fetch_needs is not None:
-                needs = await self._fetch_in_turn(raws, self.fetch_needs)
             if len(raws) <= BATCH_SIGNALS_MAX:
-                return await self._submit(raws, needs, detailed)
+                return await self._submit(Submission(raws, _ignore, needs, only, detailed))
             parts = [
                 self._submit(
-                    raws[start : start + BATCH_SIGNALS_MAX],
-                    {
-                        row - start: need
-                        for row, need in needs.items()
-                        if start <= row < start + BATCH_SIGNALS_MAX
-                    },
-                    detailed,
+                    Submission(
+                        raws[start : start + BATCH_SIGNALS_MAX],
+                        _ignore,
+                        _part(needs, start),
+                        _part(only, start),
+                        detailed,
+                    )
                 )
                 for start in range(0, len(raws), BATCH_SIGNALS_MAX)
             ]
@@ -107,26 +107,6 @@ class Shard:
             self._unsettled -= len(raws)
             if not self._unsettled:
                 self._idle.set()
-
-    async def _fetch_in_turn(
-        self, raws: Sequence[bytes], fetch: Callable[[Sequence[bytes]], Awaitable[Needs] | None]
-    ) -> Needs:
-        """Fetch what loops need; those who fetch leave in the order they came, so a key's signals stay in order.
-
-        Fetches run side by side and each has its deadline, so nobody waits longer than the slowest deadline.
-        """
-        fetching = fetch(raws)
-        if fetching is None:
-            return {}
-        before, turn = self._last_turn, self._loop.create_future()
-        self._last_turn = turn
-        try:
-            needs = await fetching
-            if before is not None:
-                await asyncio.shield(before)
-            return needs
-        finally:
-            turn.set_result(None)
 
     def _check_open(self, count: int) -> None:
         if self.broken is not None:
@@ -147,7 +127,7 @@ class Shard:
                 1.0,
             )
 
-    def _submit(self, raws: Sequence[bytes], needs: Needs, detailed: bool) -> asyncio.Future[list[Receipt]]:
+    def _submit(self, submission: Submission) -> asyncio.Future[list[Receipt]]:
         future: asyncio.Future[list[Receipt]] = self._loop.create_future()
 
         def done(result: list[Receipt] | BaseException) -> None:
@@ -158,8 +138,9 @@ class Shard:
             else:
                 future.set_result(result)
 
-        self._queue.append(Submission(raws, done, needs, detailed))
-        self._queued += len(raws)
+        submission.done = done
+        self._queue.append(submission)
+        self._queued += len(submission.raws)
         self._schedule()
         return future
 
@@ -220,6 +201,10 @@ class Shard:
         receipts = self.step.run(batch, group)
         after, self._after_group = self._after_group, []
 
+        for submission, received in zip(batch, receipts, strict=True):
+            if not submission.strict:  # loops of relaxed consistency alone: decided is enough
+                submission.done(received)
+
         def answer(error: BaseException | None) -> None:
             for submission, received in zip(batch, receipts, strict=True):
                 submission.done(received if error is None else error)
@@ -253,20 +238,10 @@ class Shard:
             expected, answer = self._in_flight.popleft()
             assert expected is group
             answer(None)
-            if self.dispatcher is not None:
-                self._dispatch(group, self.dispatcher)
         for listener in self.listeners:
             listener(groups)
         if self._queue or self._operations:
             self._schedule()
-
-    def _dispatch(self, group: Group, dispatcher: Dispatcher) -> None:
-        for event in group.events:
-            if isinstance(event, CommandIssued):
-                if event.command.key in self.reconciler.commands:
-                    dispatcher.submit(event.command)
-            elif isinstance(event, CommandOutcome):
-                dispatcher.forget(event.command_key)
 
     def _refused(self, error: StorageUnavailable) -> None:
         """The disk refuses. Waiters are told now; their groups stay and become durable if the disk heals."""
@@ -345,3 +320,12 @@ class Shard:
 
     def backlog(self) -> int:
         return self._unsettled
+
+
+def _ignore(result: list[Receipt] | BaseException) -> None:
+    """Nobody waits yet."""
+
+
+def _part(by_row: Mapping[int, Any], start: int) -> Mapping[int, Any]:
+    """What concerns the rows of one batch, counted from its own first row."""
+    return {row - start: value for row, value in by_row.items() if start <= row < start + BATCH_SIGNALS_MAX}

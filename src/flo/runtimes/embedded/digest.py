@@ -1,0 +1,45 @@
+"""What the rest of FLO needs to know of a durable group: its events whole, its decisions counted, a few shown."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flo.core.record import Event, Group
+
+SHOWN_MAX = 20
+"""Decisions shown to listeners, of one loop in one group; the rest are counted. Nobody reads a thousand lines a second."""
+
+
+class LoopDigest(msgspec.Struct, frozen=True, array_like=True):
+    """One loop's decisions in a group. `exits`: how many left by which way; `shown`: (id, key, seq, exit)."""
+
+    loop: str
+    exits: dict[int, int]
+    shown: list[tuple[str, str, int, int]]
+
+
+class Digest(msgspec.Struct, frozen=True, array_like=True):
+    """One durable group."""
+
+    shard: int
+    block: int
+    decided_ns: int
+    loops: list[LoopDigest]
+    events: list[Event]
+
+
+def digest_of(group: Group) -> Digest:
+    loops = []
+    for number, section in enumerate(group.sections):
+        if not section.rows:
+            continue
+        exits: dict[int, int] = {}
+        for row in section.rows:
+            exit = row[3]
+            exits[exit] = exits.get(exit, 0) + 1
+        shown = [
+            (f"{group.shard}-{group.block}-{number}-{place}", row[1], row[2], row[3])
+            for place, row in enumerate(section.rows[:SHOWN_MAX])
+        ]
+        loops.append(LoopDigest(section.loop, exits, shown))
+    return Digest(group.shard, group.block, group.decided_ns, loops, group.events)

@@ -1,0 +1,120 @@
+"""A shard of this process: opened, checkpointed, retained and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group, Note
+from flo.flow.reconcile import Reconciler
+from flo.flow.reload import LoadedBundle
+from flo.ports.disk import Disk
+from flo.ports.service import Receipt
+from flo.runtimes.embedded.digest import digest_of
+from flo.runtimes.embedded.library import Library
+from flo.runtimes.embedded.opening import applied_event, open_shard
+from flo.runtimes.embedded.retention import Retention
+from flo.runtimes.embedded.shard import NOTHING, Needs, Only, Shard
+from flo.runtimes.embedded.shard_port import OnDurable, ShardFigures
+from flo.stores.ledger_view import WriterView
+
+log = logging.getLogger("flo.shard")
+
+CLOSE_S = 10.0
+
+
+class LocalShard:
+    """See `ShardPort`. Everything runs on the event loop it was opened on, but for the commit thread."""
+
+    def __init__(
+        self, disk: Disk, directory: str, number: int, library: Library, on_durable: OnDurable
+    ) -> None:
+        self.number = number
+        self._opened = open_shard(disk, directory, number, library.find)
+        self.shard: Shard = self._opened.shard
+        self.book = self._opened.book
+        self.view = WriterView(self.shard.ledger)
+        self._library = library
+        self._on_durable = on_durable
+        self._tasks: list[asyncio.Task[None]] = []
+        self.shard.listeners.append(self._tell)
+
+    @property
+    def reconciler(self) -> Reconciler:
+        return self.shard.reconciler
+
+    @property
+    def bundle(self) -> LoadedBundle | None:
+        """What was in force when the ledger was last written; None where it is new."""
+        return self.book.bundle
+
+    def start(self) -> None:
+        self.shard.committer.start()
+        retention = Retention(self.shard, self._opened.store, lambda: self.book.definition)
+        self._tasks = [
+            asyncio.create_task(self._opened.checkpointer.run()),
+            asyncio.create_task(retention.run()),
+        ]
+
+    def _tell(self, groups: list[Group]) -> None:
+        self._on_durable([digest_of(group) for group in groups if not group.is_empty()])
+
+    async def offer(
+        self, raws: Sequence[bytes], *, needs: Needs = NOTHING, only: Only = NOTHING, detailed: bool = False
+    ) -> list[Receipt]:
+        return await self.shard.offer(raws, needs=needs, only=only, detailed=detailed)
+
+    async def learned(self, events: Sequence[Attempted | Answered | CommandOutcome | DeadLetter]) -> None:
+        await self.shard.record(events)
+
+    async def apply(self, bundle: LoadedBundle, by: str) -> None:
+        """The group that says so is the last one decided under the bundle before."""
+        shard = self.shard
+        recorded = shard.perform(
+            lambda group: group.events.append(applied_event(bundle, group.decided_ns, by))
+        )
+        shard.after_group(lambda: self._turn_to(bundle))
+        await recorded
+
+    def _turn_to(self, bundle: LoadedBundle) -> None:
+        self.shard.step.router = self.book.turn_to(bundle)
+        self._opened.checkpointer.base_next = True
+
+    async def kill(self, loop: str, key: str | None, note: str) -> list[str]:
+        def kill(group: Group) -> list[str]:
+            subject = loop if key is None else f"{loop}/{key}"
+            group.events.append(Note(action="kill", subject=subject, text=note, at_ns=group.decided_ns))
+            return self.reconciler.kill(loop, key, note, group)
+
+        killed: list[str] = await self.shard.perform(kill)
+        return killed
+
+    async def figures(self) -> ShardFigures:
+        keys = {name: len(route.cells) + len(route.cells.cold) for name, route in self.book.routes.items()}
+        return ShardFigures(dict(self.shard.step.counts), keys, self.shard.backlog())
+
+    def problem(self) -> str | None:
+        shard = self.shard
+        if shard.broken is not None:
+            return f"cannot record any more and must be restarted: {shard.broken}"
+        if shard.storage_error is not None:
+            return str(shard.storage_error)
+        return "stopping" if shard.stopping else None
+
+    async def settle(self, timeout_s: float) -> bool:
+        return await self.shard.settle(timeout_s)
+
+    async def stop(self) -> None:
+        """Commit what was taken, checkpoint, close. What was acknowledged is durable whatever fails here."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.shard.stopping = True
+        await self.shard.settle(CLOSE_S)
+        if self.shard.broken is None and self.shard.storage_error is None:
+            await self._opened.checkpointer.take()
+        if not await asyncio.to_thread(self.shard.close, CLOSE_S):
+            log.error(
+                "the disk kept refusing: what was not acknowledged is lost, what was acknowledged is safe"
+            )

@@ -1,0 +1,71 @@
+"""The seam between the runtime and its shards: in this process, or in a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter
+from flo.flow.reconcile import Reconciler
+from flo.flow.reload import LoadedBundle
+from flo.ports.service import Receipt
+from flo.ports.store import LedgerView
+from flo.runtimes.embedded.digest import Digest
+from flo.runtimes.embedded.shard import NOTHING, Needs, Only
+
+OnDurable = Callable[[list[Digest]], None]
+
+
+class ShardFigures(msgspec.Struct, frozen=True):
+    """A shard's numbers. `counts`: signals by what became of them; `keys`: keys with state, by loop."""
+
+    counts: dict[str, int]
+    keys: dict[str, int]
+    queued: int
+
+
+class ShardPort(Protocol):
+    """One shard, wherever it runs. All methods are called on the runtime's event loop."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def view(self) -> LedgerView: ...
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """What is open in this shard, as of the last durable group the runtime has heard of."""
+        ...
+
+    async def offer(
+        self, raws: Sequence[bytes], *, needs: Needs = NOTHING, only: Only = NOTHING, detailed: bool = False
+    ) -> list[Receipt]: ...
+
+    async def learned(self, events: Sequence[Attempted | Answered | CommandOutcome | DeadLetter]) -> None:
+        """What the dispatcher learned of this shard's commands; done when durable."""
+        ...
+
+    async def apply(self, bundle: LoadedBundle, by: str) -> None:
+        """Put a bundle in force between two groups."""
+        ...
+
+    async def kill(self, loop: str, key: str | None, note: str) -> list[str]: ...
+
+    async def figures(self) -> ShardFigures:
+        """Numbers for metrics and health."""
+        ...
+
+    def problem(self) -> str | None:
+        """Why it cannot take signals now; None where it can."""
+        ...
+
+    async def settle(self, timeout_s: float) -> bool:
+        """Wait until everything taken is durable."""
+        ...
+
+    async def stop(self) -> None:
+        """Checkpoint and close."""
+        ...
