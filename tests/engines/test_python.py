@@ -269,6 +269,15 @@ async def test_when_flo_is_killed_its_workers_end_and_what_had_finished_is_known
     await engine.close()
 
 
+async def test_a_full_disk_under_the_journal_costs_memory_across_crashes_not_the_answer(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    engine = PythonEngine(FUNCTIONS, journal=Path("/dev/full"))
+    assert (await send(engine, call("add", a=1, b=2))).result == {"sum": 3}
+    await engine.close()
+    assert "is not in the journal" in capfd.readouterr().err
+
+
 def test_a_journal_line_cut_by_a_power_loss_counts_as_not_written(tmp_path: Path) -> None:
     path = tmp_path / "py.calls"
     journal = CallJournal(path)

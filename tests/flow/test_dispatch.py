@@ -230,6 +230,16 @@ async def test_no_more_than_the_concurrency_is_on_its_way_at_once() -> None:
     assert len(bench.ledger.outcomes()) == 9
 
 
+async def test_a_cancel_does_not_queue_behind_the_calls_it_is_to_end() -> None:
+    bench = Bench(concurrency=1)
+    bench.engine.plan = lambda command, nth: stub.answers(latency_ns=20 * S if command.verb == "call" else 0)
+    await bench.run(*(make_command(n) for n in range(3)), for_ns=S)
+    bench.dispatcher.submit(make_command(9, verb="cancel"))
+    await bench.clock.advance(0)
+    assert bench.ledger.outcomes()[make_command(9).key].outcome == "succeeded"
+    assert bench.engine.in_flight == 1
+
+
 async def test_the_rate_is_held_with_a_burst_of_a_tenth_of_a_second() -> None:
     bench = Bench(rate_per_s=50.0, concurrency=100)
     await bench.run(*(make_command(n) for n in range(500)), for_ns=20 * S)

@@ -253,13 +253,16 @@ async def test_an_unusable_key_is_missing_and_sends_nothing() -> None:
     assert transport.urls == []
 
 
-async def test_closing_sends_waiting_callers_home() -> None:
-    fetcher, _, clock = scripted(S)
+async def test_closing_serves_callers_that_wait_and_refuses_new_ones() -> None:
+    fetcher, _, clock = scripted(S, deadline_s=2.0)
     fetch = asyncio.ensure_future(fetcher.fetch("profiles", "k"))
     await clock.settle()
-    await fetcher.close()
-    assert (await fetch).reason == "closed"
+    closing = asyncio.ensure_future(fetcher.close())
+    await clock.settle()
     assert (await fetcher.fetch("profiles", "x")).reason == "closed"
+    await clock.advance(2 * S)
+    assert fetch.result().missing is False
+    assert closing.done()
 
 
 async def test_an_unknown_dependency_is_named() -> None:

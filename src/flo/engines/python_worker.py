@@ -167,10 +167,18 @@ def _end_with_flo(lifeline: int) -> None:
 
 def _journal(fd: int, key: str, status: str, detail: str, result: str) -> None:
     """Durable before FLO hears of it: a FLO that ends in between finds here that the call was done."""
-    if fd >= 0:
-        entry = {"key": key, "status": status, "detail": detail, "result": json.loads(result)}
+    if fd < 0:
+        return
+    entry = {"key": key, "status": status, "detail": detail, "result": json.loads(result)}
+    try:
         os.write(fd, journal_line(entry))
         os.fdatasync(fd)
+    except OSError as error:
+        # The call is done all the same, and its answer counts; only its memory across a crash is lost.
+        print(
+            f"flo: call {key} is not in the journal ({error}): a crash now would run it again",
+            file=sys.stderr,
+        )
 
 
 def _answer(

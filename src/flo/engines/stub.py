@@ -1,9 +1,9 @@
 """An engine for tests: it records what it is sent and behaves as it is told. It ships with FLO, for users'
 tests too.
 
-As HONOURS_KEY it honours keys for real: a key that was done is not done again, whatever became of the answer. As
-ASKABLE or NEITHER it does again whatever it is sent again. `effects` lists what was truly done, so a test counts
-effects, not requests.
+As HONOURS_KEY it honours keys for real: a key that was done is not done again, whatever became of the answer.
+As ASKABLE or NEITHER it does again whatever it is sent again. `effects` lists what was truly done, so a test
+counts effects, not requests.
 """
 
 from __future__ import annotations

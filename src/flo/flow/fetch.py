@@ -112,7 +112,8 @@ class _Dependency:
         self._reaper: asyncio.Task[None] | None = None
         self._pacer: asyncio.Task[None] | None = None
         self._retry_tokens = 1.0
-        self._closed = False
+        self._closing = False  # no new callers
+        self._closed = False  # no new requests
 
     async def fetch(self, key: str) -> Fetched:
         now_ns = self._clock.now_ns()
@@ -133,7 +134,7 @@ class _Dependency:
             except KeyUnusable as error:
                 return self._missed(f"unusable key: {error}")
             if flight is None:
-                return self._missed("closed" if self._closed else "overloaded")
+                return self._missed("closed" if self._closing else "overloaded")
         waiter: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
         flight.waiters.append(waiter)
         self._limits.append((now_ns + self._deadline_ns, waiter))
@@ -150,7 +151,7 @@ class _Dependency:
         return Fetched(missing=True, reason=reason)
 
     def _queue_flight(self, key: str) -> _Flight | None:
-        if self._closed or len(self._queue) >= QUEUED_MAX:
+        if self._closing or len(self._queue) >= QUEUED_MAX:
             return None
         flight = _Flight(key, self._url.render(key))
         self._flights[key] = flight
@@ -238,14 +239,14 @@ class _Dependency:
         )
 
     async def close(self) -> None:
+        self._closing = True
+        if self._reaper is not None:
+            await asyncio.wait((self._reaper,))
         self._closed = True
         tasks = [*self._requests, *(task for task in (self._reaper, self._pacer) if task is not None)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for _, waiter in self._limits:
-            if not waiter.done():
-                waiter.set_result(Fetched(missing=True, reason="closed"))
         await self.transport.close()
 
 
@@ -279,6 +280,7 @@ class Fetcher:
         return {name: dependency.stats() for name, dependency in self._dependencies.items()}
 
     async def close(self) -> None:
-        """Callers still waiting get `missing`, connections are closed."""
-        for dependency in self._dependencies.values():
-            await dependency.close()
+        """New callers get `missing`; those that wait are served to the end, which their deadline bounds. Then
+        connections are closed.
+        """
+        await asyncio.gather(*(dependency.close() for dependency in self._dependencies.values()))

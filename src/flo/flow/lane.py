@@ -32,6 +32,11 @@ QUEUE_MAX = 10_000
 work.
 """
 
+CANCELS_EXTRA = 2
+"""Places beyond the concurrency that only a `cancel` may take: behind a queue of long calls it would come too
+late.
+"""
+
 OVERDUE_FACTOR = 1.5
 OVERDUE_EXTRA_S = 1.0
 """An adapter ends a request at its timeout by itself. One that has not done so at 1.5 times it plus a second
@@ -92,6 +97,7 @@ class Lane:
         self._expired = expired
         self._rng = rng
         self._pace = Pace(definition.rate_per_s)
+        self._cancels: deque[Delivery] = deque()
         self._sends: deque[Delivery] = deque()
         self._retries: deque[Delivery] = deque()
         self._asks: deque[Delivery] = deque()
@@ -168,10 +174,7 @@ class Lane:
         while self._later and self._later[0][0] <= now_ns:
             self._enqueue(heapq.heappop(self._later)[2])
         wake_ns: int | None = None
-        while (
-            len(self._flights) < self.definition.concurrency
-            and (queue := self._next_queue(now_ns)) is not None
-        ):
+        while (queue := self._next_queue(now_ns)) is not None:
             free_ns = self._free_at_ns(now_ns)
             if free_ns is None or free_ns > now_ns:
                 wake_ns = free_ns
@@ -189,16 +192,23 @@ class Lane:
             self._asks.append(delivery)
         elif delivery.sends:
             self._retries.append(delivery)
+        elif delivery.command.verb == "cancel":
+            self._cancels.append(delivery)
         else:
             self._sends.append(delivery)
 
     def _next_queue(self, now_ns: int) -> deque[Delivery] | None:
-        """Retries first, they are the oldest; then questions and sends by turns, so that neither starves the
-        other.
+        """Cancels first; then retries, they are the oldest; then questions and sends by turns, so that
+        neither starves the other.
         """
-        for queue in (self._sends, self._retries, self._asks):
+        for queue in (self._cancels, self._sends, self._retries, self._asks):
             while queue and queue[0].settled:
                 queue.popleft()
+        free = self.definition.concurrency - len(self._flights)
+        if self._cancels and free > -CANCELS_EXTRA:
+            return self._cancels
+        if free <= 0:
+            return None
         if self._retries and self.budget.free_at_ns(now_ns) <= now_ns:
             return self._retries
         if self._asks and (self._asks_next or not self._sends):
