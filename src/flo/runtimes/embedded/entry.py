@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flo.core.errors import UsageError
 from flo.engines.registry import engine_kinds
 from flo.flow.reload import LoadedBundle, load_bundle
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.reader import ReadOnlyService
 from flo.runtimes.embedded.runtime import EmbeddedRuntime
+from flo.runtimes.embedded.workers.starting import check_layout, start_workers
 from flo.stores.bundle_directory import read_directory
 from flo.stores.bundle_functions import load_functions
 
@@ -25,10 +25,13 @@ async def start_runtime(*, bundle: Path, data: Path, workers: int = 1) -> Embedd
 
     Raises `BundleError`, `UsageError` (the directory is in use, or not FLO's), `CorruptLedger`, `StorageUnavailable`.
     """
-    if workers != 1:
-        raise UsageError(f"--workers {workers}: this runtime runs one")
-    loaded = load_directory(bundle)
-    return await EmbeddedRuntime.start(loaded, Library(data, loaded, bundle.resolve()), data)
+    here = bundle.resolve()
+    loaded = load_directory(here)
+    library = Library(data, loaded, here)
+    check_layout(data, workers)
+    if workers == 1:
+        return await EmbeddedRuntime.start(loaded, library, data)
+    return await start_workers(loaded, library, data, workers)
 
 
 def open_reader(data: Path) -> ReadOnlyService:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group, Note
 from flo.flow.reconcile import Reconciler
@@ -93,6 +93,22 @@ class LocalShard:
     async def figures(self) -> ShardFigures:
         keys = {name: len(route.cells) + len(route.cells.cold) for name, route in self.book.routes.items()}
         return ShardFigures(dict(self.shard.step.counts), keys, self.shard.backlog())
+
+    def shared_states(self) -> dict[str, bytes]:
+        """This shard's part of every loop's shared state, for the other shards."""
+        return {
+            name: route.program.encode_shared(route.cells.shared)
+            for name, route in self.book.routes.items()
+            if route.cells.shared
+        }
+
+    def take_others(self, states: Mapping[str, Sequence[bytes]]) -> None:
+        """The other shards' parts: rules read the sum of all. As stale as the last message, a quarter of a second."""
+        for name, encoded in states.items():
+            route = self.book.routes.get(name)
+            if route is not None and route.cells.shared:
+                plan = route.program.shared_plan
+                route.cells.others = plan.merge(list(encoded))
 
     def problem(self) -> str | None:
         shard = self.shard

@@ -134,11 +134,7 @@ class EmbeddedRuntime(LedgerQueries):
         self._gateway.turn_to(router, None if needs.is_empty else needs)
         if fetcher_before is not None:
             await fetcher_before.close()
-        dispatcher.resume(
-            Pending(command=waiting.command, attempts=waiting.attempts, answered=waiting.state == "answered")
-            for waiting in self._open_commands().values()
-            if waiting.state != "parked"
-        )
+        dispatcher.resume(_pending(self._open_commands()))
         self._dispatcher = dispatcher
         await dispatcher.start()
 
@@ -196,6 +192,12 @@ class EmbeddedRuntime(LedgerQueries):
             results = {name: program.result for name, program in self._bundle.programs.items()}
             self._figures.observe(digests, results, self._clock.now_ns())
             self._broadcast.publish(digests, results)
+
+    def resume_shard(self, number: int) -> None:
+        """A shard came back from a crash: its open commands are taken up, those already under way stay as they are."""
+        if self._dispatcher is not None:
+            port = self._ports[number]
+            self._dispatcher.resume(_pending(port.reconciler.commands))
 
     def _port_of(self, command_key: str, shard: int | None = None) -> ShardPort | None:
         """The shard that owes a command; None where its end is known."""
@@ -324,6 +326,15 @@ class EmbeddedRuntime(LedgerQueries):
         await asyncio.gather(*(port.stop() for port in self._ports))
         self._broadcast.close()
         log.info("stopped in %.1f s", time.monotonic() - began)
+
+
+def _pending(commands: Mapping[str, OpenCommand]) -> list[Pending]:
+    """What the dispatcher still owes; what is parked waits for a person."""
+    return [
+        Pending(command=waiting.command, attempts=waiting.attempts, answered=waiting.state == "answered")
+        for waiting in commands.values()
+        if waiting.state != "parked"
+    ]
 
 
 def as_dict(stats: Any) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""A worker process: one shard behind a socket. `python -m flo.runtimes.embedded.workers.worker FD SHARD DATA DIRECTORY`.
+
+It ends when its parent does: the end of the socket is its signal to commit what was taken and stop. Signals of a
+terminal (Ctrl-C goes to the whole group) are the parent's to handle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from flo.core.errors import FloError
+from flo.runtimes.embedded.digest import Digest
+from flo.runtimes.embedded.library import Library
+from flo.runtimes.embedded.local_shard import LocalShard
+from flo.runtimes.embedded.workers.frames import (
+    Apply,
+    Ask,
+    Durable,
+    Failure,
+    Kill,
+    Learn,
+    Offer,
+    Ready,
+    Receipts,
+    Reply,
+    Request,
+    Result,
+    Shared,
+    State,
+    Stop,
+    decode_request,
+    failure_of,
+    read_frame,
+    write_frame,
+)
+from flo.stores.disk import LocalDisk
+
+log = logging.getLogger("flo.worker")
+
+SETTLE_S = 10.0
+STATE_EVERY_S = 0.25
+"""How stale another worker's share of a `shared` count may be, beside the time a group takes."""
+
+
+class Worker:
+    """Carries requests to the shard and answers back, in any order."""
+
+    def __init__(self, shard: LocalShard, library: Library, writer: asyncio.StreamWriter) -> None:
+        self._shard = shard
+        self._library = library
+        self._writer = writer
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = asyncio.Event()
+
+    def tell(self, digests: list[Digest]) -> None:
+        write_frame(self._writer, Durable(digests))
+
+    async def serve(self, reader: asyncio.StreamReader) -> None:
+        """Until told to stop, or until the parent is gone."""
+        revision = "" if self._shard.bundle is None else self._shard.bundle.revision
+        write_frame(self._writer, Ready(revision, self._shard.reconciler.snapshot()))
+        self._start(self._tell_state())
+        while not self._stopped.is_set():
+            try:
+                request = decode_request(await read_frame(reader))
+            except (asyncio.IncompleteReadError, ConnectionError):
+                break
+            if isinstance(request, Shared):
+                self._shard.take_others(request.states)
+            else:
+                self._start(self._answer(request))
+        await self._shard.stop()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, request: Request) -> None:
+        assert not isinstance(request, Shared)
+        try:
+            reply: Reply = await self._do(request)
+        except FloError as error:
+            reply = failure_of(request.number, error)
+        except Exception as error:
+            log.exception("a request failed")
+            reply = Failure(request.number, "error", f"{type(error).__name__}: {error}", 0.0)
+        with contextlib.suppress(ConnectionError):
+            write_frame(self._writer, reply)
+            await self._writer.drain()
+        if isinstance(request, Stop):
+            self._stopped.set()
+            self._writer.close()
+
+    async def _do(self, request: Request) -> Reply:
+        shard = self._shard
+        if isinstance(request, Offer):
+            only = {row: frozenset(loops) for row, loops in request.only.items()}
+            receipts = await shard.offer(
+                request.raws, needs=request.needs, only=only, detailed=request.detailed
+            )
+            if all(receipt.status == "accepted" and not receipt.decisions for receipt in receipts):
+                return Receipts(request.number, len(receipts), [])
+            return Receipts(request.number, 0, receipts)
+        if isinstance(request, Learn):
+            await shard.learned(request.events)
+            return Result(request.number, None)
+        if isinstance(request, Apply):
+            await shard.apply(self._library.find(request.revision), request.by)
+            return Result(request.number, None)
+        if isinstance(request, Kill):
+            return Result(request.number, await shard.kill(request.loop, request.key, request.note))
+        if isinstance(request, Ask) and request.what == "figures":
+            figures = await shard.figures()
+            return Result(request.number, [figures.counts, figures.keys, figures.queued])
+        if isinstance(request, Ask):
+            return Result(request.number, await shard.settle(SETTLE_S))
+        assert isinstance(request, Stop)
+        await shard.stop()
+        return Result(request.number, None)
+
+    async def _tell_state(self) -> None:
+        told: State | None = None
+        while not self._stopped.is_set():
+            state = State(self._shard.problem() or "", self._shard.shared_states())
+            if state != told:
+                write_frame(self._writer, state)
+                told = state
+            await asyncio.sleep(STATE_EVERY_S)
+
+
+async def run(descriptor: int, number: int, data: Path, directory: Path | None) -> None:
+    library = Library(data, None, directory)
+    held: list[Worker] = []
+    shard = LocalShard(LocalDisk(), str(data), number, library, lambda digests: held[0].tell(digests))
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor), limit=1 << 22)
+    worker = Worker(shard, library, writer)
+    held.append(worker)
+    shard.start()
+    await worker.serve(reader)
+
+
+def main() -> None:
+    """Started by the parent, with an inherited socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    descriptor, number, data, directory = sys.argv[1:5]
+    logging.basicConfig(
+        level=logging.WARNING, format=f"%(asctime)s %(levelname)s shard {number} %(name)s: %(message)s"
+    )
+    try:
+        uvloop.run(run(int(descriptor), int(number), Path(data), Path(directory) if directory else None))
+    except FloError as error:
+        sys.stderr.write(f"shard {number}: {error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
