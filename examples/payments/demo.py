@@ -16,7 +16,6 @@ import contextlib
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -176,9 +175,8 @@ async def _collect(pool: Pool, report: Report, models: Models, base: str | None,
         report.dead_letters[str(letter.get("reason", "?"))] += 1
     for loop in ("payments-retrain", "payments-swap"):
         found = await _list(pool, report, "commands", f"/v1/commands?loop={loop}&{recent}")
-        outcomes = Counter(str(command.get("outcome") or command.get("state") or "open") for command in found)
-        for outcome, number in outcomes.items():
-            report.commands[f"{loop} {outcome}"] += number
+        for command in found:
+            report.commands[f"{loop} {command.get('status', '?')}"] += 1
 
 
 async def _list(pool: Pool, report: Report, plural: str, path: str) -> list[dict[str, Any]]:

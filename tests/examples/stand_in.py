@@ -114,21 +114,21 @@ class StandIn:
     def _label(self, event: dict[str, Any]) -> None:
         t = _seconds(event["time"])
         self._labels.append((t, event["data"]["decided"] == "approve"))
-        while self._labels[0][0] <= t - 4 * 3600:
+        while self._labels[0][0] <= t - 3 * 3600:
             self._labels.popleft()
         missed = sum(missed for _, missed in self._labels) / len(self._labels)
-        if len(self._labels) >= 40 and missed > 0.42 and t - self._last_retrain_s >= 150 * 60:
+        if len(self._labels) >= 30 and missed > 0.4 and t - self._last_retrain_s >= 150 * 60:
             self._last_retrain_s = t
             self._command("payments-retrain", self.functions.retrain, {"model": "fraud"})
 
     def _command(self, loop: str, function: Any, arguments: dict[str, Any]) -> None:
         seq = len(self.commands) + 1
-        row = {"key": f"{loop}/fraud/{seq}/rule/0", "loop": loop, "outcome": None}
+        row = {"key": f"{loop}/fraud/{seq}/rule/0", "loop": loop, "status": "pending"}
         self.commands.append(row)
 
         async def run() -> None:
             await asyncio.to_thread(function, arguments, Told(row["key"], seq))
-            row["outcome"] = "succeeded"
+            row["status"] = "succeeded"
 
         task = asyncio.create_task(run())
         self._jobs.add(task)
