@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -91,6 +92,12 @@ def fork_and_linger(arguments):
     if os.fork() == 0:
         time.sleep(600)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fill_the_disk(arguments):
+    """From here on every write of this process fails, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    return "done"
 
 
 def unfit(arguments):

@@ -270,10 +270,10 @@ async def test_when_flo_is_killed_its_workers_end_and_what_had_finished_is_known
 
 
 async def test_a_full_disk_under_the_journal_costs_memory_across_crashes_not_the_answer(
-    capfd: pytest.CaptureFixture[str],
+    start: Start, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    engine = PythonEngine(FUNCTIONS, journal=Path("/dev/full"))
-    assert (await send(engine, call("add", a=1, b=2))).result == {"sum": 3}
+    engine = await start()
+    assert (await send(engine, call("fill_the_disk"))).result == "done"
     await engine.close()
     assert "is not in the journal" in capfd.readouterr().err
 

@@ -240,8 +240,8 @@ class _Dependency:
 
     async def close(self) -> None:
         self._closing = True
-        if self._reaper is not None:
-            await asyncio.wait((self._reaper,))
+        if waiting := [waiter for _, waiter in self._limits if not waiter.done()]:
+            await asyncio.wait(waiting)
         self._closed = True
         tasks = [*self._requests, *(task for task in (self._reaper, self._pacer) if task is not None)]
         for task in tasks:
