@@ -216,8 +216,16 @@ class _Assembly:
         match_all = self.definition.match == "all"
         if match_all:
             lines.append(_at(inner, f"exit = {len(self.rules)}"))
+            if live:
+                lines += [_at(inner, f"acted_{slot} = False") for slot in range(len(self.once))]
         for index, rule in enumerate(self.rules):
             lines += self._rule(inner, index, rule, live=live, match_all=match_all)
+        if live and match_all:
+            for slot in range(len(self.once)):
+                lines += [
+                    _at(inner, f"if acted_{slot}:"),
+                    _at(inner + 1, f"cell[{1 + slot}] = t"),
+                ]
         end = "exit" if match_all else str(len(self.rules))
         lines.append(_at(inner, f"return {self._row(end)}"))
         lines.append(_at(indent, "except EvaluationError as error:"))
@@ -252,9 +260,12 @@ class _Assembly:
             )
             lines.append(_at(inner, "else:"))
             inner += 1
-            if live:
-                lines.append(_at(inner, f"cell[{1 + slot}] = t"))
         lines += self._act(inner, index, actions)
+        if live and rule.once_within_ns is not None:
+            # only what is sure to act is remembered: a later failure takes the whole decision back
+            slot = self.once.index(rule)
+            memory = f"acted_{slot} = True" if match_all else f"cell[{1 + slot}] = t"
+            lines.append(_at(inner, memory))
         if match_all:
             lines.append(
                 _at(inner, f"fired = {(index,)} if extra is None else (*extra.get('fired', ()), {index})")
@@ -391,6 +402,7 @@ class _Assembly:
             uses_functions=self.uses_functions,
             uses_context=any(reference[0] == "context" for reference in self.references),
             needs=dict(self.definition.needs),
+            key_field=_field(self.loop.key),
             where_equals=None if self.loop.where is None else _equality(self.loop.where),
         )
 
@@ -449,6 +461,14 @@ SAFE_BUILTINS = {
     )
 }
 """All that generated code may call by its builtin name: no import, no attribute access by name, no files."""
+
+
+def _field(key: Checked | None) -> str | None:
+    """The field, where a key is `data.field` and surely a text."""
+    root = None if key is None or key.type != STRING or key.fallible else key.expression.root
+    if isinstance(root, syntax.Select) and isinstance(root.operand, syntax.Name) and root.operand.name == "data":
+        return root.field
+    return None
 
 
 def _equality(where: Checked) -> tuple[str, str] | None:

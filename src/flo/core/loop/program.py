@@ -139,6 +139,7 @@ class LoopProgram:
     uses_functions: bool
     uses_context: bool
     needs: Mapping[str, str]
+    key_field: str | None = None  # where the key is just this text field of the data
     where_equals: tuple[str, str] | None = (
         None  # (data field, constant) every match must have: the router's shortcut
     )
