@@ -58,6 +58,8 @@ class WorkerProcess:
                 # The answer may have been written just before the end, and still be on its way.
                 await asyncio.wait((answer,), timeout=0.1)
             if not answer.done() or answer.exception() is not None:
+                # A process that closed its line is ending: how it ends by itself says more than our kill.
+                await asyncio.wait((self._exited,), timeout=0.5)
                 self.kill()
                 raise WorkerDied(_describe_end(await self._exited))
             return answer.result()

@@ -8,6 +8,7 @@ process group ends.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import json
@@ -175,10 +176,8 @@ def _journal(fd: int, key: str, status: str, detail: str, result: str) -> None:
         os.fdatasync(fd)
     except OSError as error:
         # The call is done all the same, and its answer counts; only its memory across a crash is lost.
-        print(
-            f"flo: call {key} is not in the journal ({error}): a crash now would run it again",
-            file=sys.stderr,
-        )
+        with contextlib.suppress(OSError):  # standard error may be a file on the same full disk
+            print(f"flo: call {key} is not in the journal ({error}); a crash would rerun it", file=sys.stderr)
 
 
 def _answer(
