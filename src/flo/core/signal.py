@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,16 @@ SIGNAL_BYTES_MAX = 1 << 20
 ATTRIBUTE_CHARS_MAX = 1024
 """`id`, `source`, `type`: they are kept in memory for de-duplication, so an unbounded one could fill it."""
 
+DATA_DEPTH_MAX = 128
+"""Nesting of a signal's data: whatever is recorded must be readable again, and readers run out of stack near a thousand."""
+
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
+"""Integers that a record can hold."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIME_NS_MIN, TIME_NS_MAX = -(2**63), 2**63 - 1
+"""Times that 64 bits of nanoseconds can say: from 1677-09-21 to 2262-04-11."""
+
 NS_PER_S = 1_000_000_000
 
 
@@ -51,6 +60,11 @@ class Envelope(msgspec.Struct, gc=False):
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _encode_json = msgspec.json.Encoder().encode
+_decode_json = msgspec.json.Decoder().decode
+
+# One pass makes every digit a 0 and every bracket a [, so that two searches tell whether a closer look is needed.
+_SHAPE = bytes.maketrans(b"123456789{", b"000000000[")
+_NINETEEN_DIGITS = b"0" * 19
 
 
 def parse_signal(raw: bytes) -> Envelope:
@@ -67,6 +81,9 @@ def parse_signal(raw: bytes) -> Envelope:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SignalRejected("json", f"not JSON: {error}") from None
     check_attributes(event)
+    shape = raw.translate(_SHAPE)
+    if _NINETEEN_DIGITS in shape or shape.count(b"[") > DATA_DEPTH_MAX:
+        check_data(event.data)
     return event
 
 
@@ -86,6 +103,39 @@ def check_attributes(event: Envelope) -> None:
         event.data = _data_from_base64(event.data_base64)
 
 
+def check_data(data: bytes | msgspec.Raw) -> None:
+    """Refuse what no record could hold, or none could read again: integers beyond 64 bits, and very deep nesting.
+
+    Values that are not JSON at all are the contract's to refuse.
+    """
+    try:
+        level = [_decode_json(data)]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+    except RecursionError:
+        raise SignalRejected("too-deep", _TOO_DEEP) from None
+    for _ in range(DATA_DEPTH_MAX + 1):
+        for value in level:
+            if type(value) is int and not INTEGER_MIN <= value <= INTEGER_MAX:
+                shown = str(value) if value.bit_length() < 200 else "of more than 60 digits"
+                raise SignalRejected(
+                    "json", f"the data holds the integer {shown}, beyond 64 bits: send it as a text"
+                )
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return
+    raise SignalRejected("too-deep", _TOO_DEEP)
+
+
+_TOO_DEEP = f"the data nests deeper than {DATA_DEPTH_MAX} levels: flatten it"
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
 def _data_from_base64(text: str) -> msgspec.Raw:
     """JSON carried as base64 (what a binary-minded sender makes of it); other media types are not FLO's to read."""
     try:
@@ -95,6 +145,7 @@ def _data_from_base64(text: str) -> msgspec.Raw:
         raise SignalRejected(
             "cloudevent", "data_base64 does not hold JSON; FLO decides on JSON data"
         ) from None
+    check_data(data)
     return msgspec.Raw(data)
 
 
@@ -139,10 +190,15 @@ def _time_from_text_slowly(text: str) -> int:
         raise SignalRejected("cloudevent", f'time "{text[:40]}": {error}') from None
     delta = moment - EPOCH
     base = (delta.days * 86_400 + delta.seconds + leap) * NS_PER_S
-    if match.group(8):
+    is_utc = match.group(8) is None
+    if not is_utc:
         offset = (int(match.group(9)) * 3600 + int(match.group(10)) * 60) * NS_PER_S
         base += -offset if match.group(8) == "+" else offset
-    elif not leap and text[10] == "T" and text[-1] == "Z":
+    if not TIME_NS_MIN + NS_PER_S <= base <= TIME_NS_MAX - NS_PER_S:
+        raise SignalRejected(
+            "cloudevent", f'time "{text[:40]}" is not between the years 1678 and 2261, which FLO can record'
+        )
+    if is_utc and not leap and text[10] == "T" and text[-1] == "Z":
         if len(_seconds_seen) >= _SECONDS_SEEN_MAX:
             _seconds_seen.clear()
         _seconds_seen[text[:19]] = base
