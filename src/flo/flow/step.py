@@ -115,14 +115,20 @@ class Step:
                     try:
                         data = decode_data(route, event)
                     except ContractViolation as error:
-                        refusal = self._refuse(group, route, event, row, error, raw)
+                        if refusal is None and marks.refused_before(source, id, raw):
+                            refusal = _REPEATED
+                        if refusal is not _REPEATED:
+                            dead = self._refuse(group, route, row, error)
+                            refusal = refusal or dead
                         continue
                     decoded = contract
                 taken = True
                 if context is not None and self._dead(group, route, context, row):
                     continue
                 need = needs[index].get(route.name) if needs and index in needs else None
-                about = context or root_context(event, now, route) if route.uses_context else None
+                if need is None and route.needs:
+                    need = nothing_fetched(route)
+                about = effective_context(context, event, now, route) if route.uses_context else None
                 decision = route.decide(event, data, t, now, about, need, route.cells, row)
                 if decision is None:
                     continue
@@ -134,11 +140,11 @@ class Step:
                 rows.append(decision)
                 if decided is not None:
                     decided.append(f"{self.shard}-{group.block}-{route.section}-{len(rows) - 1}")
-            if event.type in expected:
-                self.reconciler.observe(event, t, group)
             if refusal is _REPEATED and not taken:
                 receipts.append(DUPLICATE)
                 continue
+            if event.type in expected:
+                self.reconciler.observe(event, t, group)
             raws.append(raw)
             if context is not None:
                 group.contexts[row] = tuple(msgspec.structs.astuple(context))
@@ -149,18 +155,14 @@ class Step:
                 )
             else:
                 group.marks[row] = MARK_REFUSED
+                marks.add_refused(source, id, raw)
                 assert refusal is not None
                 receipts.append(refusal)
         submission.strict = strict
         return receipts
 
-    def _refuse(
-        self, group: Group, route: Route, event: Envelope, row: int, error: ContractViolation, raw: bytes
-    ) -> Receipt:
-        """A signal that breaks its contract: a dead letter at once, never retried. The same bytes again are a repeat."""
-        if self.marks.refused_before(event.source, event.id, raw):
-            return _REPEATED
-        self.marks.add_refused(event.source, event.id, raw)
+    def _refuse(self, group: Group, route: Route, row: int, error: ContractViolation) -> Receipt:
+        """A signal that breaks its contract: a dead letter at once, never retried."""
         detail = str(error)
         group.events.append(
             DeadLetter(loop=route.name, reason="contract", detail=detail, at_ns=group.decided_ns, signal=row)
@@ -306,6 +308,21 @@ def _decode_plain(event: Envelope) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"the data is not JSON FLO can read: {error}"
         raise ContractViolation("none", [Violation("/", "json", message, "", message, "json:/")]) from None
+
+
+def nothing_fetched(route: Route) -> dict[str, dict[str, Any]]:
+    """What a loop reads where nobody fetched for it: its signal came another way, or its key was not known then."""
+    return {name: {"missing": True, "reason": "it was not asked for"} for name in route.needs}
+
+
+def effective_context(context: Context | None, event: Envelope, now: int, route: Route) -> Context:
+    """The context as expressions see it: a deadline is always there, and no later than this loop's ttl allows."""
+    if context is None:
+        return root_context(event, now, route)
+    deadline = context.born_ns + route.ttl_ns
+    if context.deadline_ns is not None:
+        deadline = min(deadline, context.deadline_ns)
+    return Context(context.root, context.parent, context.born_ns, deadline, context.hops, context.seq)
 
 
 def root_context(event: Envelope, now: int, route: Route) -> Context:
