@@ -466,7 +466,11 @@ SAFE_BUILTINS = {
 def _field(key: Checked | None) -> str | None:
     """The field, where a key is `data.field` and surely a text."""
     root = None if key is None or key.type != STRING or key.fallible else key.expression.root
-    if isinstance(root, syntax.Select) and isinstance(root.operand, syntax.Name) and root.operand.name == "data":
+    if (
+        isinstance(root, syntax.Select)
+        and isinstance(root.operand, syntax.Name)
+        and root.operand.name == "data"
+    ):
         return root.field
     return None
 
