@@ -15,6 +15,7 @@ import msgspec
 
 from flo.core.errors import StorageUnavailable
 from flo.flow.router import Route
+from flo.runtimes.embedded.crash_points import Reached, pass_by
 from flo.runtimes.embedded.shard import Shard
 from flo.stores.checkpoints import CheckpointStore, CheckpointWriter
 
@@ -52,7 +53,9 @@ class Checkpointer:
         store: CheckpointStore,
         routes: Callable[[], Mapping[str, Route]],
         revision: Callable[[], str],
+        reached: Reached = pass_by,
     ) -> None:
+        self._reached = reached
         self._shard = shard
         self._store = store
         self._routes = routes
@@ -85,6 +88,8 @@ class Checkpointer:
         shard = self._shard
         # nothing is awaited before all of these are taken: block, commands, shared state and dirty keys belong together
         block = shard.decided_block
+        if not self._revision():
+            return  # no bundle was ever in force: there is nothing to keep, and nothing to read it by
         dirty, shard.dirty = shard.dirty, {}
         meta = Meta(self._revision(), shard.reconciler.snapshot(), shard.step.counts["accepted"])
         routes = dict(self._routes())
@@ -101,9 +106,13 @@ class Checkpointer:
                 await asyncio.to_thread(writer.put_many, shared)
             newest = block
             for name, route in routes.items():
-                everything = [*route.cells, *route.cells.cold] if writer.is_base else dirty.get(name, ())
-                newest = max(newest, await self._put(writer, name, route, list(everything)))
+                keys = {*route.cells, *route.cells.cold} if writer.is_base else set(dirty.get(name, ()))
+                keys.discard(
+                    SHARED_KEY
+                )  # the "key" of signals whose key could not be told: they have no state
+                newest = max(newest, await self._put(writer, name, route, list(keys)))
             await self._until_durable(newest)
+            self._reached("checkpoint")
             await asyncio.to_thread(writer.finish, _encode_meta(meta))
         except BaseException:
             if writer is not None:

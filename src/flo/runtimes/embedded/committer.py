@@ -15,6 +15,7 @@ from functools import partial
 
 from flo.core.errors import StorageUnavailable
 from flo.core.record import Group, encode_group
+from flo.runtimes.embedded.crash_points import Reached, pass_by
 from flo.stores.ledger import Ledger
 
 log = logging.getLogger("flo.commit")
@@ -34,7 +35,9 @@ class Committer:
         durable: Callable[[list[Group]], None],
         refused: Callable[[StorageUnavailable], None],
         broken: Callable[[BaseException], None],
+        reached: Reached = pass_by,
     ) -> None:
+        self._reached = reached
         self._ledger = ledger
         self._durable = durable
         self._refused = refused
@@ -87,10 +90,12 @@ class Committer:
         for group in groups:
             if not group.is_empty() and not self._until_done(partial(self._append, group)):
                 return False
+        self._reached("appended")
         if not self._until_done(self._ledger.commit):
             return False
         self.commits += 1
         self.commit_ns_total += time.perf_counter_ns() - began
+        self._reached("durable")
         self._durable(groups)
         return not last
 

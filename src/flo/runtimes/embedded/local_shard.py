@@ -6,14 +6,16 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
+from flo.core.errors import StorageUnavailable
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group, Note
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
 from flo.ports.disk import Disk
 from flo.ports.service import Receipt
+from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.digest import digest_of
 from flo.runtimes.embedded.library import Library
-from flo.runtimes.embedded.opening import applied_event, open_shard
+from flo.runtimes.embedded.opening import NewClock, applied_event, open_shard, put_in_force
 from flo.runtimes.embedded.retention import Retention
 from flo.runtimes.embedded.shard import NOTHING, Needs, Only, Shard
 from flo.runtimes.embedded.shard_port import OnDurable, ShardFigures
@@ -28,10 +30,16 @@ class LocalShard:
     """See `ShardPort`. Everything runs on the event loop it was opened on, but for the commit thread."""
 
     def __init__(
-        self, disk: Disk, directory: str, number: int, library: Library, on_durable: OnDurable
+        self,
+        disk: Disk,
+        directory: str,
+        number: int,
+        library: Library,
+        on_durable: OnDurable,
+        new_clock: NewClock = SteadyClock,
     ) -> None:
         self.number = number
-        self._opened = open_shard(disk, directory, number, library.find)
+        self._opened = open_shard(disk, directory, number, library.find, new_clock)
         self.shard: Shard = self._opened.shard
         self.book = self._opened.book
         self.view = WriterView(self.shard.ledger)
@@ -50,7 +58,7 @@ class LocalShard:
         return self.book.bundle
 
     def start(self) -> None:
-        self.shard.committer.start()
+        self.shard.start()
         retention = Retention(self.shard, self._opened.store, lambda: self.book.definition)
         self._tasks = [
             asyncio.create_task(self._opened.checkpointer.run()),
@@ -78,7 +86,7 @@ class LocalShard:
         await recorded
 
     def _turn_to(self, bundle: LoadedBundle) -> None:
-        self.shard.step.router = self.book.turn_to(bundle)
+        put_in_force(self.shard.step, self.book, bundle)
         self._opened.checkpointer.base_next = True
 
     async def kill(self, loop: str, key: str | None, note: str) -> list[str]:
@@ -129,7 +137,10 @@ class LocalShard:
         self.shard.stopping = True
         await self.shard.settle(CLOSE_S)
         if self.shard.broken is None and self.shard.storage_error is None:
-            await self._opened.checkpointer.take()
+            try:
+                await self._opened.checkpointer.take()
+            except StorageUnavailable as error:  # the ledger has it all; the next start only replays more
+                log.warning("no checkpoint at the end: %s", error)
         if not await asyncio.to_thread(self.shard.close, CLOSE_S):
             log.error(
                 "the disk kept refusing: what was not acknowledged is lost, what was acknowledged is safe"

@@ -16,9 +16,11 @@ from flo.flow.recover import Fold, marks_only
 from flo.flow.reload import LoadedBundle
 from flo.flow.router import Route, Router
 from flo.flow.step import Step
+from flo.ports.clock import Clock
 from flo.ports.disk import Disk
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.checkpointer import SHARED_KEY, Checkpointer, decode_meta
+from flo.runtimes.embedded.crash_points import crash_points
 from flo.runtimes.embedded.shard import Shard
 from flo.stores.checkpoints import CheckpointStore
 from flo.stores.ledger import Ledger
@@ -27,6 +29,9 @@ log = logging.getLogger("flo.open")
 
 FindBundle = Callable[[str, Mapping[str, bytes] | None], LoadedBundle]
 """(revision, its files where the ledger holds them) -> the bundle, compiled."""
+
+NewClock = Callable[[int], Clock]
+"""FLO's clock, from the last time the ledger has seen."""
 
 
 @dataclass(slots=True)
@@ -73,7 +78,13 @@ class Book:
         return Router(routes.values())
 
 
-def open_shard(disk: Disk, directory: str, number: int, find_bundle: FindBundle) -> OpenShard:
+def open_shard(
+    disk: Disk,
+    directory: str,
+    number: int,
+    find_bundle: FindBundle,
+    new_clock: NewClock = SteadyClock,
+) -> OpenShard:
     """Open for writing. Ready means: every acknowledged signal is in the state again. Call it on the event loop."""
     began = time.perf_counter()
     store = CheckpointStore(disk, directory, number)
@@ -86,16 +97,17 @@ def open_shard(disk: Disk, directory: str, number: int, find_bundle: FindBundle)
     marks = Marks(86_400_000_000_000)
     step = Step(Router(()), marks, reconciler, number)
     fold = Fold(book.routes, marks, reconciler)
-    last_ns = 0
+    newest = next(iter(ledger.scan(reverse=True, headers_only=True)), None)
+    clock = new_clock(0 if newest is None else newest.written_ns)
     first = ledger.first_block
     if checkpoint is not None:
         meta = decode_meta(checkpoint.meta)
-        step.router = book.turn_to(find_bundle(meta.revision, None))
+        put_in_force(step, book, find_bundle(meta.revision, None))
         reconciler.restore(meta.reconciler)
         states, fold.ahead = checkpoint.load()
         for name, route in book.routes.items():
             _load(route, states.get(name, {}))
-        since_ns = time.time_ns() - marks.window_ns
+        since_ns = clock.now_ns() - marks.window_ns
         older = (block for block in ledger.scan(last=checkpoint.block) if block.written_ns >= since_ns)
         marks_only(fold, (decode_group(block.payload) for block in older))
         first = checkpoint.block + 1
@@ -103,17 +115,22 @@ def open_shard(disk: Disk, directory: str, number: int, find_bundle: FindBundle)
     for block in ledger.scan(first=first):
         fold.routes = book.routes
         for applied in fold.block(block.number, decode_group(block.payload)):
-            step.router = book.turn_to(find_bundle(applied.revision, applied.files))
-        last_ns = block.written_ns
+            put_in_force(step, book, find_bundle(applied.revision, applied.files))
         replayed += 1
-    clock = SteadyClock(last_ns)
-    shard = Shard(number, ledger, step, reconciler, clock)
+    reached = crash_points()
+    shard = Shard(number, ledger, step, reconciler, clock, reached)
     shard.dirty = fold.touched
-    checkpointer = Checkpointer(shard, store, lambda: book.routes, lambda: book.revision)
+    checkpointer = Checkpointer(shard, store, lambda: book.routes, lambda: book.revision, reached)
     took = time.perf_counter() - began
     if replayed:
         log.info("shard %d: %d blocks replayed in %.2f s", number, replayed, took)
     return OpenShard(shard, book.bundle, store, checkpointer, book, replayed, took)
+
+
+def put_in_force(step: Step, book: Book, bundle: LoadedBundle) -> None:
+    """From the next signal on, decide by this bundle."""
+    step.router = book.turn_to(bundle)
+    step.marks.window_ns = bundle.definition.dedupe_ns
 
 
 def _load(route: Route, states: dict[str, bytes]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,16 @@ from flo.ports.clock import Clock
 from flo.ports.disk import Disk
 from flo.ports.engine import Engine
 from flo.ports.service import Receipt
+from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.broadcast import Broadcast
+from flo.runtimes.embedded.crash_points import crash_points, watched
 from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.figures import Figures
 from flo.runtimes.embedded.gateway import Gateway
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.local_shard import LocalShard
 from flo.runtimes.embedded.needs import NeedsFetcher
+from flo.runtimes.embedded.opening import NewClock
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
 from flo.runtimes.embedded.shard_port import ShardPort
 from flo.stores.disk import LocalDisk
@@ -41,6 +44,9 @@ log = logging.getLogger("flo.runtime")
 DRAIN_S = 10.0
 COMMIT_S = 10.0
 BUILT_IN_ENGINE = EngineDefinition(BUILT_IN, BUILT_IN, Place("flo", 1, 1), concurrency=256, timeout_s=30.0)
+
+
+MakeEngine = Callable[[EngineDefinition, Surroundings], Engine]
 
 
 class EmbeddedRuntime(LedgerQueries):
@@ -59,20 +65,33 @@ class EmbeddedRuntime(LedgerQueries):
         self._bundle: LoadedBundle | None = None
         self._applied_ns = 0
         self._stopping = False
+        self._make_engine: MakeEngine = build_engine
+        self._reached = crash_points()
         views = {port.number: port.view for port in self._ports}
         super().__init__(lambda: views, library, self._open_commands, self._open_iterations)
 
     @classmethod
     async def start(
-        cls, bundle: LoadedBundle, library: Library, data: Path, disk: Disk | None = None
+        cls,
+        bundle: LoadedBundle,
+        library: Library,
+        data: Path,
+        disk: Disk | None = None,
+        *,
+        new_clock: NewClock = SteadyClock,
+        make_engine: MakeEngine = build_engine,
     ) -> EmbeddedRuntime:
-        """One shard, in this process: open or create the data directory, recover, put the bundle in force, start."""
+        """One shard, in this process: open or create the data directory, recover, put the bundle in force, start.
+
+        The rest are the seams that a simulation takes hold of: disk, clock and engines.
+        """
         data.mkdir(parents=True, exist_ok=True)
         held: list[EmbeddedRuntime] = []
         port = LocalShard(
-            disk or LocalDisk(), str(data), 0, library, lambda digests: held[0].observe(digests)
+            disk or LocalDisk(), str(data), 0, library, lambda digests: held[0].observe(digests), new_clock
         )
         runtime = cls([port], library, data, port.shard.clock)
+        runtime._make_engine = make_engine
         held.append(runtime)
         port.start()
         return await runtime.begin(bundle, [port.bundle])
@@ -118,10 +137,10 @@ class EmbeddedRuntime(LedgerQueries):
             clock=self._clock, functions=self._library.functions_path(bundle), data=self._data
         )
         engines: dict[str, tuple[Engine, EngineDefinition]] = {
-            BUILT_IN: (EmitEngine(self._gateway.offer), BUILT_IN_ENGINE)
+            BUILT_IN: (watched(EmitEngine(self._gateway.offer), self._reached), BUILT_IN_ENGINE)
         }
         for name, definition in bundle.definition.engines.items():
-            engines[name] = (build_engine(definition, surroundings), definition)
+            engines[name] = (watched(self._make_engine(definition, surroundings), self._reached), definition)
         dispatcher = Dispatcher(engines, self._clock, self._learned)
         fetcher = Fetcher(bundle.definition.dependencies, self._clock)
         router = Router(Route(program, program.new_cells()) for program in bundle.programs.values())
@@ -212,6 +231,7 @@ class EmbeddedRuntime(LedgerQueries):
         port = self._port_of(key)
         if port is not None:
             await port.learned(events)
+            self._reached("learned")
 
     def _open_commands(self) -> Mapping[str, OpenCommand]:
         if len(self._ports) == 1:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flo.core.errors import FloError, Overloaded, StorageUnavailable
@@ -23,14 +23,21 @@ from flo.flow.step import Step, Submission
 from flo.ports.clock import Clock
 from flo.ports.service import Receipt
 from flo.runtimes.embedded.committer import Committer
+from flo.runtimes.embedded.crash_points import Reached, pass_by
 from flo.stores.ledger import Ledger
 
 log = logging.getLogger("flo.shard")
 
 BATCH_SIGNALS_MAX = 1_000
+BATCH_BYTES_MAX = 8 << 20
+"""A group must fit into a block of 64 MiB, together with what its commands and states repeat of the signals."""
+
 BATCH_WAIT_S = 0.002
 QUEUED_SIGNALS_MAX = 20_000
 """Taken and not yet durable. At 50,000 signals a second these are 0.4 s of work: the most a caller may wait."""
+
+QUEUED_BYTES_MAX = 128 << 20
+"""The same in memory: a flood of signals of 1 MiB each is refused long before it fills a machine."""
 
 GROUPS_IN_FLIGHT_MAX = 8
 
@@ -47,8 +54,17 @@ Listener = Callable[[list[Group]], None]
 class Shard:
     """Owns one shard. `offer` is the only way in; every promise about durability is the ledger's."""
 
-    def __init__(self, number: int, ledger: Ledger, step: Step, reconciler: Reconciler, clock: Clock) -> None:
+    def __init__(
+        self,
+        number: int,
+        ledger: Ledger,
+        step: Step,
+        reconciler: Reconciler,
+        clock: Clock,
+        reached: Reached = pass_by,
+    ) -> None:
         self.number = number
+        self._reached = reached
         self.ledger = ledger
         self.step = step
         self.reconciler = reconciler
@@ -62,11 +78,13 @@ class Shard:
         self._queue: deque[Submission] = deque()
         self._queued = 0  # signals in the queue
         self._unsettled = 0  # signals taken and not answered
+        self._unsettled_bytes = 0
         self._operations: list[tuple[Operation, asyncio.Future[Any]]] = []
         self._in_flight: deque[tuple[Group, Callable[[BaseException | None], None]]] = deque()
         self._after_group: list[Callable[[], None]] = []
         self._flush_handle: asyncio.Handle | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_ns = 0
         self._idle = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.committer = Committer(
@@ -74,7 +92,13 @@ class Shard:
             durable=lambda groups: self._on_loop(self._durable, groups),
             refused=lambda error: self._on_loop(self._refused, error),
             broken=lambda error: self._on_loop(self._break, error),
+            reached=reached,
         )
+
+    def start(self) -> None:
+        """Begin to commit, and to watch the promises that were open when FLO last ended."""
+        self.committer.start()
+        self._arm_timer()
 
     # -- in -----------------------------------------------------------------------------------------------
 
@@ -85,32 +109,39 @@ class Shard:
 
         `needs`: what was fetched for each, by loop. `only`: where given for a signal, the loops that decide it here.
         """
-        self._check_open(len(raws))
+        size_bytes = sum(map(len, raws))
+        self._check_open(len(raws), size_bytes)
         self._unsettled += len(raws)
+        self._unsettled_bytes += size_bytes
         try:
-            if len(raws) <= BATCH_SIGNALS_MAX:
+            if len(raws) <= BATCH_SIGNALS_MAX and size_bytes <= BATCH_BYTES_MAX:
                 return await self._submit(Submission(raws, _ignore, needs, only, detailed))
             parts = [
                 self._submit(
                     Submission(
-                        raws[start : start + BATCH_SIGNALS_MAX],
+                        raws[start:end],
                         _ignore,
-                        _part(needs, start),
-                        _part(only, start),
+                        _part(needs, start, end),
+                        _part(only, start, end),
                         detailed,
                     )
                 )
-                for start in range(0, len(raws), BATCH_SIGNALS_MAX)
+                for start, end in _cuts(raws)
             ]
-            return [receipt for part in await asyncio.gather(*parts) for receipt in part]
+            answers = await asyncio.gather(*parts, return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
+            return [receipt for answer in answers if isinstance(answer, list) for receipt in answer]
         finally:
             self._unsettled -= len(raws)
+            self._unsettled_bytes -= size_bytes
             if not self._unsettled:
                 self._idle.set()
 
-    def _check_open(self, count: int) -> None:
+    def _check_open(self, count: int, size_bytes: int) -> None:
         if self.broken is not None:
-            raise StorageUnavailable(f"FLO cannot record any more and must be restarted: {self.broken}", 5.0)
+            raise _cannot_record(self.broken)
         if self.storage_error is not None:
             raise StorageUnavailable(str(self.storage_error), 1.0)
         if self.stopping:
@@ -118,6 +149,12 @@ class Shard:
         if self._unsettled and self._unsettled + count > QUEUED_SIGNALS_MAX:
             raise Overloaded(
                 f"{self._unsettled} signals wait to be recorded, {QUEUED_SIGNALS_MAX} may; nothing was taken",
+                0.2,
+            )
+        if self._unsettled and self._unsettled_bytes + size_bytes > QUEUED_BYTES_MAX:
+            raise Overloaded(
+                f"{self._unsettled_bytes} bytes of signals wait to be recorded, {QUEUED_BYTES_MAX} may; "
+                "nothing was taken",
                 0.2,
             )
         if len(self.reconciler.commands) > OPEN_COMMANDS_MAX:
@@ -142,11 +179,15 @@ class Shard:
         self._queue.append(submission)
         self._queued += len(submission.raws)
         self._schedule()
+        self._reached("taken")
         return future
 
     def perform(self, operation: Operation) -> asyncio.Future[Any]:
         """Run something that changes the group under way; the future has its result once it is durable."""
         future: asyncio.Future[Any] = self._loop.create_future()
+        if self.broken is not None:
+            future.set_exception(_cannot_record(self.broken))
+            return future
         self._operations.append((operation, future))
         self._schedule()
         return future
@@ -174,13 +215,7 @@ class Shard:
         self._flush_handle = None
         if self.broken is not None or not (self._queue or self._operations):
             return
-        batch: list[Submission] = []
-        taken = 0
-        while self._queue and (not batch or taken + len(self._queue[0].raws) <= BATCH_SIGNALS_MAX):
-            submission = self._queue.popleft()
-            taken += len(submission.raws)
-            batch.append(submission)
-        self._queued -= taken
+        batch = self._next_batch()
         operations, self._operations = self._operations, []
         try:
             self._decide(batch, operations)
@@ -188,9 +223,27 @@ class Shard:
             BaseException
         ) as error:  # a defect in the core: no half group may be committed, and nothing after it
             self._break(error)
+            for submission in batch:
+                submission.done(_cannot_record(error))
+            for _, future in operations:
+                if not future.done():
+                    future.set_exception(_cannot_record(error))
             raise
         if self._queue or self._operations:
             self._schedule()
+
+    def _next_batch(self) -> list[Submission]:
+        batch: list[Submission] = []
+        taken = size_bytes = 0
+        while self._queue:
+            submission = self._queue[0]
+            taken += len(submission.raws)
+            size_bytes += sum(map(len, submission.raws))
+            if batch and (taken > BATCH_SIGNALS_MAX or size_bytes > BATCH_BYTES_MAX):
+                break
+            batch.append(self._queue.popleft())
+            self._queued -= len(submission.raws)
+        return batch
 
     def _decide(
         self, batch: list[Submission], operations: list[tuple[Operation, asyncio.Future[Any]]]
@@ -220,6 +273,7 @@ class Shard:
             for section in group.sections:
                 self.dirty.setdefault(section.loop, set()).update(row[1] for row in section.rows)
         self._in_flight.append((group, answer))
+        self._reached("decided")
         self.committer.put(group)
         for call in after:
             call()
@@ -238,8 +292,10 @@ class Shard:
             expected, answer = self._in_flight.popleft()
             assert expected is group
             answer(None)
+        self._reached("answered")
         for listener in self.listeners:
             listener(groups)
+        self._arm_timer()
         if self._queue or self._operations:
             self._schedule()
 
@@ -255,7 +311,7 @@ class Shard:
     def _break(self, error: BaseException) -> None:
         """Nothing can be recorded any more: everyone is told, and only a restart helps."""
         self.broken = error
-        failure = StorageUnavailable(f"FLO cannot record any more and must be restarted: {error}", 5.0)
+        failure = _cannot_record(error)
         for _, answer in self._in_flight:
             answer(failure)
         self._fail_queue(failure)
@@ -265,6 +321,7 @@ class Shard:
             self._queue.popleft().done(error)
         self._queued = 0
         operations, self._operations = self._operations, []
+        self._after_group.clear()  # they belong to an operation, which did not happen
         for _, future in operations:
             if not future.done():
                 future.set_exception(error)
@@ -278,17 +335,20 @@ class Shard:
         await self.perform(lambda group: self.reconciler.learned(events, group))
 
     def _arm_timer(self) -> None:
-        due = self.reconciler.next_timer_ns()
+        """Have a group decided when the next promise is due, whether signals come or not."""
+        due_ns = self.reconciler.next_timer_ns()
+        if due_ns is None or (self._timer is not None and self._timer_ns <= due_ns):
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if due is not None:
-            # at most an hour ahead: the loop's clock may stand still while a machine sleeps, FLO's own decides
-            delay_s = min(max((due - self.clock.now_ns()) / 1e9, 0.0), 3600.0)
-            self._timer = self._loop.call_later(delay_s + 0.001, self._tick)
+        self._timer_ns = due_ns
+        self._timer = self._loop.create_task(self._ring_at(due_ns))
 
-    def _tick(self) -> None:
+    async def _ring_at(self, due_ns: int) -> None:
+        await self.clock.sleep_until_ns(due_ns)
         self._timer = None
+        if self.storage_error is not None:
+            return  # armed again by the first group that becomes durable
         self.perform(lambda group: None).add_done_callback(lambda done: done.cancelled() or done.exception())
 
     # -- the end ------------------------------------------------------------------------------------------
@@ -322,10 +382,27 @@ class Shard:
         return self._unsettled
 
 
+def _cannot_record(error: BaseException) -> StorageUnavailable:
+    why = f"{type(error).__name__}: {error}"
+    return StorageUnavailable(f"FLO cannot record any more and must be restarted: {why}", 5.0)
+
+
 def _ignore(result: list[Receipt] | BaseException) -> None:
     """Nobody waits yet."""
 
 
-def _part(by_row: Mapping[int, Any], start: int) -> Mapping[int, Any]:
+def _cuts(raws: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """From where to where each batch goes, none with too many signals or bytes."""
+    start = size_bytes = 0
+    for row, raw in enumerate(raws):
+        size_bytes += len(raw)
+        if row > start and (row - start == BATCH_SIGNALS_MAX or size_bytes > BATCH_BYTES_MAX):
+            yield start, row
+            start, size_bytes = row, len(raw)
+    if start < len(raws):
+        yield start, len(raws)
+
+
+def _part(by_row: Mapping[int, Any], start: int, end: int) -> Mapping[int, Any]:
     """What concerns the rows of one batch, counted from its own first row."""
-    return {row - start: value for row, value in by_row.items() if start <= row < start + BATCH_SIGNALS_MAX}
+    return {row - start: value for row, value in by_row.items() if start <= row < end}
