@@ -11,6 +11,7 @@ import gzip
 import json
 import os
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import jsonschema
 import pytest
 
 from flo.core.contract import Contract, ContractViolation, load_contract
+
+from .deciding import dead_letters, decide_file, decisions, write_bundle, write_signals
 
 _DATA = Path(os.environ.get("FLO_DATA") or Path(__file__).parents[3] / "shared" / "data")
 FILE = _DATA / "chicago_taxi" / "data.csv.gz"
@@ -157,3 +160,94 @@ def test_accepted_rows_carry_the_numbers_of_the_file(rows: list[bytes]) -> None:
         cells = json.loads(raw)
         assert (trip.fare, trip.trip_seconds) == (cells["fare"], cells["trip_seconds"])
         assert (type(trip.fare), type(trip.trip_seconds)) == (float, int)
+
+
+# -- through the runtime --------------------------------------------------------------------------------------
+
+LOOP = """loop: trips
+on: taxi.trip
+contract: taxi.trip/1
+key: string(data.pickup_community_area)
+state:
+  trips_1d: {count: true, over: 1d}
+  fare_1d: {sum: data.fare, over: 1d}
+rules:
+  - {id: dear, when: data.fare > 100.0}
+otherwise: usual
+"""
+
+
+@pytest.fixture(scope="module")
+def decided(rows: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    here = tmp_path_factory.mktemp("taxi")
+    bundle = write_bundle(here / "bundle", LOOP, {"taxi.trip/1": TRIP})
+    signals = write_signals(here / "trips.ndjson", (_signal(index, raw) for index, raw in enumerate(rows)))
+    return decide_file(bundle, here / "data", signals), here / "data"
+
+
+def _signal(index: int, raw: bytes) -> bytes:
+    """The trip as an event at its own time; the file is not in order of time."""
+    start = datetime.fromtimestamp(json.loads(raw)["trip_start_timestamp"], UTC)
+    head = {"specversion": "1.0", "id": str(index), "source": "taxi", "type": "taxi.trip"}
+    head["time"] = start.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps(head).encode()[:-1] + b', "data": ' + raw + b"}"
+
+
+def test_the_runtime_puts_the_refused_rows_among_the_dead_letters_and_decides_all_others(
+    rows: list[bytes],
+    independent: tuple[list[int], Counter[str]],
+    decided: tuple[dict[str, Any], Path],
+) -> None:
+    summary, data = decided
+    refused, _ = independent
+    counted = {
+        name: summary[name] for name in ("signals", "accepted", "rejected", "dead_letters", "decisions")
+    }
+    good = len(rows) - len(refused)
+    assert counted == {
+        "signals": len(rows),
+        "accepted": good,
+        "rejected": len(refused),
+        "dead_letters": len(refused),
+        "decisions": good,
+    }
+    found = [(int(json.loads(signal)["id"]), letter.reason) for signal, letter in dead_letters(data)]
+    assert found == [(index, "contract") for index in refused]
+    taken = [int(json.loads(signal)["id"]) for signal, *_ in decisions(data)]
+    assert taken == sorted(set(range(len(rows))) - set(refused))
+
+
+def test_each_dead_letter_names_the_places_and_reasons_an_independent_validator_names(
+    independent: tuple[list[int], Counter[str]], decided: tuple[dict[str, Any], Path]
+) -> None:
+    _, reasons = independent
+    named: Counter[str] = Counter()
+    for _, letter in dead_letters(decided[1]):
+        _, _, told = letter.detail.partition("contract taxi.trip/1: ")
+        named.update(_reason(violation) for violation in told.split("; "))
+    assert named == reasons
+
+
+def _reason(violation: str) -> str:
+    path, _, message = violation.partition(": ")
+    (rule,) = [rule for words, rule in _SAID.items() if words in message]
+    return f"{rule}:{path}"
+
+
+_SAID = {
+    "is required and absent": "required",
+    "is not one of": "enum",
+    "is not below": "exclusiveMaximum",
+    "is greater than the maximum": "maximum",
+    "does not match": "pattern",
+}
+
+
+def test_a_dirty_file_offered_again_adds_no_second_dead_letter(
+    rows: list[bytes], decided: tuple[dict[str, Any], Path]
+) -> None:
+    _, data = decided
+    before = len(list(dead_letters(data)))
+    again = decide_file(data.parent / "bundle", data, data.parent / "trips.ndjson")
+    assert (again["duplicates"], again["accepted"], again["rejected"]) == (len(rows), 0, 0)
+    assert len(list(dead_letters(data))) == before
