@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from flo.core.command import Command
 from flo.core.errors import StorageUnavailable
 from flo.core.record.event import Answered, Attempted, CommandOutcome, DeadLetter
+from flo.core.record.recordable import recordable_text, unrecordable
 from flo.flow.delivery import Delivery, Step
 from flo.ports.clock import Clock
 
@@ -66,6 +68,7 @@ class Recorder:
         return Attempted(command_key=delivery.command.key, attempt=delivery.sends, at_ns=self._clock.now_ns())
 
     def answered(self, delivery: Delivery, step: Step) -> Answered:
+        step = _as_recorded(step)
         return Answered(
             command_key=delivery.command.key,
             at_ns=self._clock.now_ns(),
@@ -75,6 +78,7 @@ class Recorder:
         )
 
     def outcome(self, delivery: Delivery, step: Step) -> CommandOutcome:
+        step = _as_recorded(step)
         return CommandOutcome(
             command_key=delivery.command.key,
             outcome=step.outcome,
@@ -89,9 +93,20 @@ class Recorder:
         return DeadLetter(
             loop=command.loop,
             reason=step.dead,
-            detail=step.detail,
+            detail=recordable_text(step.detail),
             at_ns=self._clock.now_ns(),
             command_key=command.key,
             decision_id=command.decision_id,
             key=command.loop_key,
         )
+
+
+def _as_recorded(step: Step) -> Step:
+    """The step with nothing in it that no record could hold: an engine may answer anything."""
+    detail, result = recordable_text(step.detail), step.result
+    why = None if result is None else unrecordable(result)
+    if why is not None:
+        result, said = None, f"its answer could not be recorded: {why}"
+        detail = f"{detail}; {said}" if detail else said
+    reference = None if step.reference is None else recordable_text(step.reference)
+    return replace(step, detail=detail, result=result, reference=reference)
