@@ -1,0 +1,1 @@
+"""FLO's figures: each is a ratio against a stated ceiling, taken in one run. `python -m bench` lists them."""
