@@ -99,7 +99,7 @@ class Reconciler:
             return
         try:
             data = _decode_json(event.data)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         for key, open_command in list(waiting.items()):
             if self._fits(open_command, data):

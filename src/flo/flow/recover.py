@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flo.core.context import Context
@@ -14,7 +14,7 @@ from flo.core.signal import Envelope, parse_signal, time_from_text
 from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route
-from flo.flow.step import MARK_REFUSED, decode_data, root_context
+from flo.flow.step import MARK_REFUSED, decode_data, effective_context
 
 
 class Fold:
@@ -78,25 +78,37 @@ class Fold:
 def fold_row(
     program: LoopProgram, cells: Cells, route: Route, group: GroupView, event: Envelope, row: tuple[Any, ...]
 ) -> None:
-    """One decision's change of state, again."""
+    """One decision's change of state, again: from what the row says its state was given, or from the signal."""
     now = group.decided_ns
+    t = now if event.time is None else time_from_text(event.time)
+    measured = _measured(row)
+    if measured is not None:
+        _remember_acts(program, program.refold(t, now, row[1], measured, cells), row, t)
+        return
     try:
         data = decode_data(route, event)
     except ContractViolation:
         return  # decided under another version of the contract; its loop's state began anew with that change
-    t = now if event.time is None else time_from_text(event.time)
     recorded = group.contexts.get(row[0])
-    context = Context(*recorded) if recorded is not None else root_context(event, now, route)
+    context = effective_context(None if recorded is None else Context(*recorded), event, now, route)
     need = None if row[-2] is None else row[-2][0]
     cell = program.fold(event, data, t, now, context, need, cells, row[0])
     if cell is not None:
         _remember_acts(program, cell, row, t)
 
 
+def _measured(row: tuple[Any, ...]) -> Sequence[Any] | None:
+    """The inputs of the state, where the row has them: its signal is masked then."""
+    inputs = row[-2]
+    return None if inputs is None or len(inputs) < 3 else inputs[2]
+
+
 def _remember_acts(program: LoopProgram, cell: list[Any], row: tuple[Any, ...], t: int) -> None:
     """`once_within` rules remember when they last acted."""
     slot = 0
     exit, extra = row[3], row[-1] or {}
+    if "error" in extra:
+        return  # it failed as a whole: no rule acted
     fired = extra.get("fired", (exit,))
     for index, rule in enumerate(program.rules):
         if rule.once_within_ns is None:

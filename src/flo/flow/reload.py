@@ -12,6 +12,7 @@ from flo.core.expression import FunctionDecl
 from flo.core.loop.compiler import compile_loop
 from flo.core.loop.definition import BundleDefinition, LoopDefinition
 from flo.core.loop.program import CompiledAction, LoopProgram
+from flo.core.mask import Mask
 
 FunctionLoader = Callable[[bytes], tuple[Mapping[str, FunctionDecl], list[Problem]]]
 """Loads a bundle's functions.py; an adapter, because loading runs its code."""
@@ -56,7 +57,12 @@ def load_bundle(
         if loop.contract is not None and contract is None:
             continue  # its contract's own problems are listed
         program, found = compile_loop(
-            loop, contract, functions, revision=definition.revision, on_call=_on_call(definition, loop)
+            loop,
+            contract,
+            functions,
+            revision=definition.revision,
+            on_call=_on_call(definition, loop),
+            mask=_mask_met(definition, loop),
         )
         problems += found
         if program is not None:
@@ -84,6 +90,12 @@ def _load_contracts(files: Mapping[str, bytes]) -> tuple[dict[tuple[str, int], C
         if contract is not None:
             contracts[parts[1], int(version)] = contract
     return contracts, problems
+
+
+def _mask_met(definition: BundleDefinition, loop: LoopDefinition) -> Mask:
+    """What is masked of the signals a loop meets, by itself or by another loop that listens to them."""
+    types = set(loop.on)
+    return Mask(path for other in definition.loops.values() if types & set(other.on) for path in other.mask)
 
 
 def _on_call(definition: BundleDefinition, loop: LoopDefinition) -> str | None:

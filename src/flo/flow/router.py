@@ -9,6 +9,7 @@ import msgspec
 
 from flo.core.contract import Contract
 from flo.core.loop.program import Cells, LoopProgram, Row
+from flo.core.mask import Mask
 from flo.core.record import DecisionSection, Group
 
 SELECT_LOOPS_MIN = 4
@@ -93,6 +94,7 @@ class Router:
             for type in route.program.definition.on:
                 by_type.setdefault(type, []).append(route)
         self.routes: dict[str, tuple[Route, ...]] = {}
+        self.masks = {type: mask for type, found in by_type.items() if (mask := _mask_of(found)).paths}
         self.select: dict[str, Callable[[msgspec.Raw], tuple[Route, ...]]] = {}
         relaxed = [type for type, found in by_type.items() if all(not route.strict for route in found)]
         self.relaxed_types = frozenset(relaxed)  # signals of these are acknowledged before the commit
@@ -105,6 +107,11 @@ class Router:
     def close_group(self) -> None:
         for route in self.all:
             route.rows = None
+
+
+def _mask_of(routes: Iterable[Route]) -> Mask:
+    """What any of these loops masks is masked for all of them: the signal is written once."""
+    return Mask(path for route in routes for path in route.program.definition.mask)
 
 
 def _selection(routes: list[Route]) -> _Select | None:

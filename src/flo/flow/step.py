@@ -74,7 +74,7 @@ class Step:
         older = marks.older
         routes, select = self.router.routes, self.router.select
         expected = self.reconciler.expected
-        needs, only, detailed = submission.needs, submission.only, submission.detailed
+        masks, only, detailed = self.router.masks, submission.only, submission.detailed
         relaxed_types = self.router.relaxed_types
         strict = not relaxed_types
         raws = group.raws
@@ -103,74 +103,105 @@ class Step:
                 found = tuple(route for route in found if route.name in only[index])
             if not strict and event.type not in relaxed_types:
                 strict = True
-            row = len(raws)
-            refusal: Receipt | None = None
-            taken = not found
+            if masks and event.type in masks:
+                raw = masks[event.type].hide(raw)
+            needs = submission.needs.get(index) if submission.needs else None
             decided: list[str] | None = [] if detailed else None
-            data: Any = None
-            decoded: object = _NOTHING
-            for route in found:
-                contract = route.contract
-                if contract is not decoded:
-                    try:
-                        data = decode_data(route, event)
-                    except ContractViolation as error:
-                        if refusal is None and marks.refused_before(source, id, raw):
-                            refusal = _REPEATED
-                        if refusal is not _REPEATED:
-                            dead = self._refuse(group, route, row, error)
-                            refusal = refusal or dead
-                        continue
-                    decoded = contract
-                taken = True
-                if context is not None and self._dead(group, route, context, row):
-                    continue
-                need = needs[index].get(route.name) if needs and index in needs else None
-                if need is None and route.needs:
-                    need = nothing_fetched(route)
-                about = effective_context(context, event, now, route) if route.uses_context else None
-                decision = route.decide(event, data, t, now, about, need, route.cells, row)
-                if decision is None:
-                    continue
-                rows = route.rows
-                if rows is None:
-                    rows = route.open(group)
-                if decision[-1] is not None:
-                    decision = self._unusual(group, route, event, context, decision, len(rows), t)
-                rows.append(decision)
-                if decided is not None:
-                    decided.append(f"{self.shard}-{group.block}-{route.section}-{len(rows) - 1}")
-            if refusal is _REPEATED and not taken:
+            refusal = self._decide(group, found, event, raw, t, context, needs, decided)
+            if refusal is _REPEATED:
                 receipts.append(DUPLICATE)
                 continue
             if event.type in expected:
                 self.reconciler.observe(event, t, group)
-            raws.append(raw)
             if context is not None:
-                group.contexts[row] = tuple(msgspec.structs.astuple(context))
-            if taken:
+                group.contexts[len(raws)] = tuple(msgspec.structs.astuple(context))
+            if refusal is None:
                 ids.add(id)
                 receipts.append(
                     ACCEPTED if decided is None else Receipt("accepted", decisions=tuple(decided))
                 )
             else:
-                group.marks[row] = MARK_REFUSED
+                group.marks[len(raws)] = MARK_REFUSED
                 marks.add_refused(source, id, raw)
-                assert refusal is not None
                 receipts.append(refusal)
+            raws.append(raw)
         submission.strict = strict
         return receipts
 
-    def _refuse(self, group: Group, route: Route, row: int, error: ContractViolation) -> Receipt:
-        """A signal that breaks its contract: a dead letter at once, never retried."""
-        detail = str(error)
+    def _decide(
+        self,
+        group: Group,
+        routes: Sequence[Route],
+        event: Envelope,
+        raw: bytes,
+        t: int,
+        context: Context | None,
+        needs: Mapping[str, Mapping[str, Any]] | None,
+        decided: list[str] | None,
+    ) -> Receipt | None:
+        """One signal meets its loops. None: taken; otherwise why every one of them refused it."""
+        row, now = len(group.raws), group.decided_ns
+        refusal: Receipt | None = None
+        taken = not routes
+        data: Any = None
+        decoded: object = _NOTHING
+        for route in routes:
+            contract = route.contract
+            if contract is not decoded:
+                try:
+                    data = decode_data(route, event)
+                except ContractViolation as error:
+                    refusal = self._refuse(group, route, event, raw, error, refusal)
+                    continue
+                decoded = contract
+            taken = True
+            if context is not None and self._dead(group, route, event, data, t, context):
+                continue
+            need = None if needs is None else needs.get(route.name)
+            if need is None and route.needs:
+                need = nothing_fetched(route)
+            about = effective_context(context, event, now, route) if route.uses_context else None
+            decision = route.decide(event, data, t, now, about, need, route.cells, row)
+            if decision is None:
+                continue
+            rows = route.rows
+            if rows is None:
+                rows = route.open(group)
+            if decision[-1] is not None:
+                decision = self._unusual(group, route, event, context, decision, len(rows), t)
+            rows.append(decision)
+            if decided is not None:
+                decided.append(f"{self.shard}-{group.block}-{route.section}-{len(rows) - 1}")
+        return None if taken else refusal
+
+    def _refuse(
+        self,
+        group: Group,
+        route: Route,
+        event: Envelope,
+        raw: bytes,
+        error: ContractViolation,
+        before: Receipt | None,
+    ) -> Receipt:
+        """A signal that breaks its contract: a dead letter at once, never retried. The same bytes again are a repeat.
+
+        `before`: what another loop had to say of this signal.
+        """
+        if before is _REPEATED or (before is None and self.marks.refused_before(event.source, event.id, raw)):
+            return _REPEATED
+        row = len(group.raws)
+        mask = self.router.masks.get(event.type)
+        detail = str(error) if mask is None else mask.refusal(error)
         group.events.append(
             DeadLetter(loop=route.name, reason="contract", detail=detail, at_ns=group.decided_ns, signal=row)
         )
-        return Receipt("rejected", "contract", detail)
+        return before or Receipt("rejected", "contract", detail)
 
-    def _dead(self, group: Group, route: Route, context: Context, row: int) -> bool:
-        """Past its deadline or its hops, a context dies: one `killed` row, no decision, no command."""
+    def _dead(self, group: Group, route: Route, event: Envelope, data: Any, t: int, context: Context) -> bool:
+        """Past its deadline or its hops, a context dies: one `killed` row, no decision, no command.
+
+        A loop whose `where` is false for the signal never met it, and has nothing to say.
+        """
         now = group.decided_ns
         deadline = context.born_ns + route.ttl_ns
         if context.deadline_ns is not None:
@@ -181,9 +212,21 @@ class Step:
             why, detail = "hops", f"{context.hops} hops, {route.hops} are allowed"
         else:
             return False
-        group.events.append(
-            Killed(loop=route.name, why=why, detail=detail, at_ns=now, signal=row, root=context.root)
-        )
+        about = effective_context(context, event, now, route)
+        key = route.program.key_of(event, data, t, now, about)
+        if key is not None:
+            row = len(group.raws)
+            group.events.append(
+                Killed(
+                    loop=route.name,
+                    why=why,
+                    detail=detail,
+                    at_ns=now,
+                    signal=row,
+                    key=key or None,
+                    root=context.root,
+                )
+            )
         return True
 
     def _unusual(

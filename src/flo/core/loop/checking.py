@@ -21,10 +21,14 @@ from flo.core.expression import (
 )
 from flo.core.loop.definition import ActionDefinition, ExpressionText, LoopDefinition, TemplateText
 from flo.core.loop.environment import expectation_environment, loop_environment, silent_environment
+from flo.core.mask import NO_MASK, Mask
 from flo.core.state import StatePlan, plan_state
 
 CONDITIONS = ("count", "share")
 """State kinds whose expression is a condition."""
+
+RECORDABLE = ("bool", "int", "double", "string", "null", "timestamp", "duration")
+"""Types whose values a record holds as they are."""
 
 
 @dataclass(slots=True)
@@ -45,11 +49,13 @@ class CheckedLoop:
     functions: Mapping[str, FunctionDecl]
     plan: StatePlan
     shared_plan: StatePlan
+    mask: Mask = NO_MASK
     where: Checked | None = None
     key: Checked | None = None
     inputs: dict[str, Checked] = field(default_factory=dict)
     conditions: dict[str, Checked] = field(default_factory=dict)
     actions: dict[str, list[CheckedAction]] = field(default_factory=dict)
+    converted: frozenset[str] = frozenset()  # state whose input must be made recordable first
 
 
 class _Checker:
@@ -99,9 +105,12 @@ class _Checker:
 
 
 def check_loop(
-    definition: LoopDefinition, contract: Contract | None, functions: Mapping[str, FunctionDecl]
+    definition: LoopDefinition,
+    contract: Contract | None,
+    functions: Mapping[str, FunctionDecl],
+    mask: Mask = NO_MASK,
 ) -> tuple[CheckedLoop | None, list[Problem]]:
-    """Check every expression of a loop. The loop is None where there is any problem."""
+    """Check every expression of a loop. The loop is None where there is any problem. `mask` joins the loop's own."""
     checker = _Checker()
     # no functions before the rules: state is a fold over recorded signals, and must not depend on what they answer
     first = loop_environment(definition, contract, {}, needs=False)
@@ -120,13 +129,21 @@ def check_loop(
     if len(inputs) < len(definition.state):
         return None, checker.problems  # rules would only repeat what is wrong with the state they read
     types = {name: str(checked.type) for name, checked in inputs.items()}
+    _check_kept(checker, definition, types)
     try:
         plan = plan_state([state for state in definition.state if not state.shared], types)
         shared_plan = plan_state([state for state in definition.state if state.shared], types)
     except BundleError as error:
         return None, [*checker.problems, *error.problems]
     after = loop_environment(definition, contract, functions, plan, shared_plan)
-    loop = CheckedLoop(definition, contract, functions, plan, shared_plan, where, key, inputs)
+    mask = mask.joined(Mask(definition.mask))
+    loop = CheckedLoop(definition, contract, functions, plan, shared_plan, mask, where, key, inputs)
+    loop.converted = frozenset(
+        state.name
+        for state in definition.state
+        if types[state.name] == "uint"
+        or (state.kind in ("last", "distinct") and types[state.name] not in RECORDABLE)
+    )
     for rule in definition.rules:
         condition = checker.expression(rule.when, after, f"rule {rule.id}", BOOL)
         if condition is not None:
@@ -166,10 +183,18 @@ def _check_action(
     )
 
 
+def _check_kept(checker: _Checker, definition: LoopDefinition, types: Mapping[str, str]) -> None:
+    for state in definition.state:
+        if state.kind == "last" and types[state.name] in ("bytes", "type"):
+            at = state.expression.place
+            message = f"state {state.name}: {types[state.name]} cannot be kept: records hold JSON"
+            hint = "keep a text of it: string(...)"
+            checker.problems.append(Problem(at.file, at.line, at.column, message, hint))
+
+
 def _check_mask(checker: _Checker, loop: CheckedLoop) -> None:
     """A masked field may be tested, but must not flow to where it would be written: key, state, arguments."""
-    masked = {tuple(path.split(".")) for path in loop.definition.mask}
-    if not masked:
+    if not loop.mask.paths:
         return
     flows: list[tuple[str, ExpressionText | TemplateText, frozenset[tuple[str, ...]]]] = []
     if loop.key is not None:
@@ -188,14 +213,16 @@ def _check_mask(checker: _Checker, loop: CheckedLoop) -> None:
                     flows.append((f"rule {rule}, {definition.verb}", written, template.references))
     for what, text, references in flows:
         for reference in references:
-            if any(reference[: len(path)] == path or path[: len(reference)] == reference for path in masked):
+            if loop.mask.hides(reference):
+                own = Mask(loop.definition.mask).hides(reference)
+                by = "" if own else " by another loop that listens to the same signals"
                 name = ".".join(reference)
                 checker.problems.append(
                     Problem(
                         text.place.file,
                         text.place.line,
                         text.place.column,
-                        f"{what}: {name} is masked, and this would write it to the ledger",
+                        f"{what}: {name} is masked{by}, and this would write it to the ledger",
                         "take it out of `mask`, or use another field",
                     )
                 )

@@ -3,18 +3,10 @@
 All expressions, state updates and rules of a loop are fused into one function, because the calls between small
 functions cost more than the work in them: 100 rules as 100 functions take five times as long as one fused function.
 The source is plain enough to read: `flo check --code LOOP` prints it.
-
-    decide     where ▸ key ▸ inputs of the state ▸ update ▸ read ▸ rules, first that acts returns
-    fold       the same up to the update: how recovery turns recorded signals back into state
-    redecide   the rules alone, on the state a record says they read
-
-Inputs are evaluated before anything is changed, and an update cannot fail, so a failing expression leaves either the
-whole change of state or none of it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,25 +14,28 @@ from typing import Any
 from flo.core.contract import Contract
 from flo.core.errors import Problem
 from flo.core.expression import (
-    BOOL,
+    DURATION,
     STRING,
+    TIMESTAMP,
     Checked,
     CheckedTemplate,
     Emitter,
-    EvaluationError,
     FunctionDecl,
+    Type,
     compile_expression,
     emit_template,
     syntax,
 )
-from flo.core.loop.checking import CheckedAction, CheckedLoop, check_loop
+from flo.core.loop.checking import CheckedLoop, check_loop
 from flo.core.loop.definition import LoopDefinition, RuleDefinition
-from flo.core.loop.program import EXIT_ERROR, KEY_CHARS_MAX, Calls, CompiledAction, LoopProgram
-from flo.core.loop.support import as_bool, bad_key, error_detail, key_text
-from flo.core.state import StateError
+from flo.core.loop.program import Calls, CompiledAction, LoopProgram
+from flo.core.loop.source import LoopSource
+from flo.core.mask import NO_MASK, Mask
 
 BUILT_IN = "flo"
 """The engine of what FLO does itself: `emit` and `review`."""
+
+TIMES: Mapping[str, Type] = {"timestamp": TIMESTAMP, "duration": DURATION}
 
 
 def compile_loop(
@@ -50,382 +45,88 @@ def compile_loop(
     *,
     revision: str,
     on_call: str | None = None,
+    mask: Mask = NO_MASK,
 ) -> tuple[LoopProgram | None, list[Problem]]:
-    """Check and compile. `on_call` is the engine that a bare `page` goes to. All problems at once, or a program."""
+    """Check and compile. All problems at once, or a program.
+
+    `on_call` is the engine that a bare `page` goes to; `mask` all that is masked of the signals this loop meets, by
+    itself or by another loop that listens to them too.
+    """
     calls = Calls()
     recorded = {
         name: replace(declared, function=calls.wrap(declared.function))
         for name, declared in functions.items()
     }
-    checked, problems = check_loop(definition, contract, recorded)
+    checked, problems = check_loop(definition, contract, recorded, mask)
     if checked is None:
         return None, problems
-    return _Assembly(checked, calls, revision, on_call).program(), []
+    return _program(checked, calls, revision, on_call), []
 
 
-class _Assembly:
-    """Puts the source together, top to bottom."""
+def _program(loop: CheckedLoop, calls: Calls, revision: str, on_call: str | None) -> LoopProgram:
+    writer = LoopSource(loop, calls, revision)
+    source = writer.source()
+    namespace: dict[str, Any] = {"__builtins__": SAFE_BUILTINS, **writer.constants}
+    exec(compile(source, f"<loop {loop.definition.name} {revision}>", "exec"), namespace)
+    return LoopProgram(
+        definition=loop.definition,
+        revision=revision,
+        contract=loop.contract,
+        plan=loop.plan,
+        shared_plan=loop.shared_plan,
+        rules=writer.rules,
+        state_columns=writer.state_columns,
+        time_columns=_time_columns(loop, writer.state_columns),
+        actions={rule.id: tuple(_actions(loop, rule, on_call)) for rule in writer.rules},
+        conditions=loop.conditions,
+        source=source,
+        decide=namespace["decide"],
+        fold=namespace["fold"],
+        refold=namespace["refold"],
+        redecide=namespace["redecide"],
+        key_of=namespace["key_of"],
+        calls=calls,
+        uses_functions=writer.uses_functions,
+        uses_context=any(reference[0] == "context" for reference in writer.references),
+        needs=dict(loop.definition.needs),
+        key_field=_field(loop.key),
+        where_equals=None if loop.where is None else _equality(loop.where),
+        mask=loop.mask,
+        masked_contract=loop.mask.relaxed(loop.contract),
+    )
 
-    def __init__(self, loop: CheckedLoop, calls: Calls, revision: str, on_call: str | None) -> None:
-        self.loop = loop
-        self.definition = loop.definition
-        self.calls = calls
-        self.revision = revision
-        self.on_call = on_call
-        # sorted() is stable: equal priorities stay as written
-        self.rules = tuple(
-            sorted(
-                (rule for rule in self.definition.rules if rule.mode != "off"),
-                key=lambda rule: -rule.priority,
-            )
+
+def _time_columns(loop: CheckedLoop, columns: tuple[str, ...]) -> Mapping[str, Type]:
+    """Columns that are numbers in the row and text for people."""
+    found = {}
+    for plan in (loop.plan, loop.shared_plan):
+        for name, field in plan.fields.items():
+            kinds = {f"{name}.{part}": kind for part, (_, kind) in field.fields.items()} or {name: field.type}
+            found.update({column: TIMES[kind] for column, kind in kinds.items() if kind in TIMES})
+    return {column: kind for column, kind in found.items() if column in columns}
+
+
+def _actions(loop: CheckedLoop, rule: RuleDefinition, on_call: str | None) -> list[CompiledAction]:
+    return [
+        CompiledAction(
+            rule=rule.id,
+            n=n,
+            engine=_engine(action.definition.engine, action.definition.verb, on_call),
+            definition=action.definition,
+            expect_where=None if action.expect_where is None else compile_expression(action.expect_where),
+            on_silent=tuple(
+                (_engine(silent.engine, silent.verb, on_call), silent.verb, _renderer(template))
+                for silent, template in action.on_silent
+            ),
         )
-        self.once = [rule for rule in self.rules if rule.once_within_ns is not None]
-        self.references = self._references()
-        self.state_columns, self.state_locals = self._state_columns()
-        self.uses_functions = self._calls_functions()
-        self.emitter = Emitter()
-        self.constants: dict[str, Any] = {
-            "EvaluationError": EvaluationError,
-            "StateError": StateError,
-            "as_bool": as_bool,
-            "bad_key": bad_key,
-            "error_detail": error_detail,
-            "key_text": key_text,
-            "calls": calls,
-            "loop_name": self.definition.name,
-            "loop_owner": self.definition.owner,
-            **loop.plan.constants,
-            **(loop.shared_plan.constants if loop.shared_plan.fields else {}),
-        }
-        if loop.contract is not None:
-            self.constants["as_json"] = loop.contract.as_json
+        for n, action in enumerate(loop.actions.get(rule.id, []))
+    ]
 
-    # -- what is needed -----------------------------------------------------------------------------------
 
-    def _expressions(self) -> list[Checked | CheckedTemplate]:
-        found: list[Checked | CheckedTemplate | None] = [
-            self.loop.where,
-            self.loop.key,
-            *self.loop.inputs.values(),
-        ]
-        found += self.loop.conditions.values()
-        for actions in self.loop.actions.values():
-            for action in actions:
-                found += [action.arguments, action.target]
-        return [expression for expression in found if expression is not None]
-
-    def _references(self) -> frozenset[tuple[str, ...]]:
-        return frozenset().union(*(expression.references for expression in self._expressions()))
-
-    def _state_columns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The state the rules read, plus the memory of rules that act at most once in a while: name and local variable."""
-        columns: dict[str, str] = {}
-        for plan in (self.loop.plan, self.loop.shared_plan):
-            for name, field in plan.fields.items():
-                for part, (local, _) in field.fields.items():
-                    if ("state", name, part) in self.references:
-                        columns[f"{name}.{part}"] = local
-                if field.local and ("state", name) in self.references:
-                    columns[name] = field.local
-        for index, rule in enumerate(self.once):
-            columns[f"once:{rule.id}"] = f"once_{index}"
-        return tuple(columns), tuple(columns.values())
-
-    def _calls_functions(self) -> bool:
-        """Whether any expression names one of the bundle's functions; to say yes too often costs a list, no more."""
-        names = "|".join(map(re.escape, self.loop.functions))
-        if not names:
-            return False
-        rules = self.definition.rules
-        texts = [rule.when.text for rule in rules]
-        texts += [repr(action.arguments) + repr(action.target) for rule in rules for action in rule.then]
-        return re.search(rf"\b({names})\s*\(", "\n".join(texts)) is not None
-
-    def _prologue(self, indent: int) -> list[str]:
-        """What only some loops need."""
-        if ("data",) not in self.references:
-            return []
-        whole = (
-            "as_json(signal.data)" if self.loop.contract is not None and self.loop.contract.fast else "data"
-        )
-        return [_at(indent, f"whole_data = {whole}")]
-
-    # -- the parts ----------------------------------------------------------------------------------------
-
-    def _emit(self, indent: int, expression: Checked) -> tuple[list[str], str]:
-        emitter = self.emitter
-        emitter.level, emitter.lines = indent, []
-        code = emitter.expression(expression)
-        return emitter.lines, code
-
-    def _where_and_key(self, indent: int) -> list[str]:
-        lines: list[str] = []
-        if self.loop.where is not None:
-            before, code = self._emit(indent, self.loop.where)
-            guard = code if self.loop.where.type == BOOL else f"as_bool({code})"
-            lines += [*before, _at(indent, f"if not ({guard}):"), _at(indent + 1, "return None")]
-        assert self.loop.key is not None
-        before, code = self._emit(indent, self.loop.key)
-        lines += before
-        text = code if self.loop.key.type == STRING else f"key_text({code})"
-        lines.append(_at(indent, f"key = {text}"))
-        lines.append(_at(indent, f"if not key or len(key) > {KEY_CHARS_MAX}:"))
-        lines.append(_at(indent + 1, "raise bad_key(key)"))
-        return lines
-
-    def _before_state(self, indent: int) -> list[str]:
-        """where, key and the inputs of the state: all that may fail before anything changes."""
-        lines = self._where_and_key(indent)
-        for state in self.definition.state:
-            before, code = self._emit(indent, self.loop.inputs[state.name])
-            lines += [*before, _at(indent, f"i_{state.name} = {code}")]
-        return lines
-
-    def _update(self, indent: int) -> list[str]:
-        """The change of state; it checks its values first, and cannot fail after."""
-        inputs = {state.name: f"i_{state.name}" for state in self.definition.state}
-        lines = [_at(indent, "cell = cells[key]")]
-        if self.loop.plan.fields:
-            lines += self.loop.plan.emit_update(inputs, cell="cell", offset=1 + len(self.once), indent=indent)
-        if self.loop.shared_plan.fields:
-            lines += [_at(indent, "shared = cells.shared"), _at(indent, "others = cells.others")]
-            lines += self.loop.shared_plan.emit_update(
-                inputs, cell="shared", offset=0, late="all_late", others="others", indent=indent
-            )
-        lines.append(_at(indent, "cell[0] = seq = cell[0] + 1"))
-        return lines
-
-    def _read(self, indent: int) -> list[str]:
-        names = {
-            reference[1] for reference in self.references if reference[0] == "state" and len(reference) > 1
-        }
-        lines: list[str] = []
-        for plan in (self.loop.plan, self.loop.shared_plan):
-            wanted = [name for name in plan.fields if name in names]
-            if wanted:
-                lines += plan.emit_read(wanted, indent=indent)
-        return lines
-
-    def _memory(self, indent: int) -> list[str]:
-        return [_at(indent, f"once_{index} = cell[{1 + index}]") for index in range(len(self.once))]
-
-    def _rules(self, indent: int, *, live: bool) -> list[str]:
-        """The rules in their order. `live`: they also keep their memory; deciding again must not."""
-        lines = [_at(indent, "rule = None"), _at(indent, "try:")]
-        inner = indent + 1
-        match_all = self.definition.match == "all"
-        if match_all:
-            lines.append(_at(inner, f"exit = {len(self.rules)}"))
-            if live:
-                lines += [_at(inner, f"acted_{slot} = False") for slot in range(len(self.once))]
-        for index, rule in enumerate(self.rules):
-            lines += self._rule(inner, index, rule, live=live, match_all=match_all)
-        if live and match_all:
-            for slot in range(len(self.once)):
-                lines += [
-                    _at(inner, f"if acted_{slot}:"),
-                    _at(inner + 1, f"cell[{1 + slot}] = t"),
-                ]
-        end = "exit" if match_all else str(len(self.rules))
-        lines.append(_at(inner, f"return {self._row(end)}"))
-        lines.append(_at(indent, "except EvaluationError as error:"))
-        lines.append(_at(inner, "extra = {'error': error_detail(error, rule), 'applied': True}"))
-        lines.append(_at(inner, f"return {self._row(str(EXIT_ERROR))}"))
-        return lines
-
-    def _rule(
-        self, indent: int, index: int, rule: RuleDefinition, *, live: bool, match_all: bool
-    ) -> list[str]:
-        checked = self.loop.conditions[rule.id]
-        before, code = self._emit(indent, checked)
-        condition = code if checked.type == BOOL else f"as_bool({code})"
-        lines = [_at(indent, f"# {'shadow ' if rule.mode == 'shadow' else ''}rule {rule.id!r}")]
-        actions = self.loop.actions.get(rule.id, [])
-        if checked.fallible or any(action.arguments or action.target for action in actions):
-            lines.append(_at(indent, f"rule = {rule.id!r}"))
-        lines += before
-        if rule.mode == "shadow":
-            lines.append(_at(indent, f"if {condition}:"))
-            lines.append(
-                _at(indent + 1, f"extra = {{**(extra or {{}}), {f'suppressed:{rule.id}'!r}: 'shadow'}}")
-            )
-            return lines
-        inner = indent + 1
-        lines.append(_at(indent, f"if {condition}:"))
-        if rule.once_within_ns is not None:
-            slot = self.once.index(rule)
-            lines.append(_at(inner, f"if once_{slot} and t - once_{slot} < {rule.once_within_ns}:"))
-            lines.append(
-                _at(inner + 1, f"extra = {{**(extra or {{}}), {f'suppressed:{rule.id}'!r}: 'once_within'}}")
-            )
-            lines.append(_at(inner, "else:"))
-            inner += 1
-        lines += self._act(inner, index, actions)
-        if live and rule.once_within_ns is not None:
-            # only what is sure to act is remembered: a later failure takes the whole decision back
-            slot = self.once.index(rule)
-            memory = f"acted_{slot} = True" if match_all else f"cell[{1 + slot}] = t"
-            lines.append(_at(inner, memory))
-        if match_all:
-            lines.append(
-                _at(inner, f"fired = {(index,)} if extra is None else (*extra.get('fired', ()), {index})")
-            )
-            lines.append(_at(inner, "extra = {**(extra or {}), 'fired': fired}"))
-            lines.append(_at(inner, f"exit = min(exit, {index})"))
-        else:
-            lines.append(_at(inner, f"return {self._row(str(index))}"))
-        return lines
-
-    def _act(self, indent: int, index: int, actions: list[CheckedAction]) -> list[str]:
-        """Render the arguments of a rule's commands; the flow makes commands of them."""
-        if not actions:
-            return []
-        lines: list[str] = []
-        rendered = []
-        for n, action in enumerate(actions):
-            emitter = self.emitter
-            emitter.level, emitter.lines = indent, []
-            arguments = "{}" if action.arguments is None else emit_template(emitter, action.arguments)
-            target = "None" if action.target is None else emit_template(emitter, action.target)
-            lines += emitter.lines
-            rendered.append(f"({index}, {n}, {arguments}, {target})")
-        lines.append(_at(indent, "extra = {} if extra is None else dict(extra)"))
-        lines.append(_at(indent, f"extra.setdefault('commands', []).extend([{', '.join(rendered)}])"))
-        return lines
-
-    def _row(self, exit: str) -> str:
-        inputs = "None"
-        if self.definition.needs or self.uses_functions:
-            need = "need" if self.definition.needs else "None"
-            inputs = f"({need}, calls.results)"
-        return f"({', '.join(['row', 'key', 'seq', exit, *self.state_locals, inputs, 'extra'])})"
-
-    # -- the functions ------------------------------------------------------------------------------------
-
-    def source(self) -> str:
-        about = f"# loop {self.definition.name}, revision {self.revision}\n"
-        return about + "\n\n".join("\n".join(lines) for lines in self._functions()) + "\n"
-
-    def _functions(self) -> list[list[str]]:
-        return [self._decide(), self._fold(), self._redecide(), self._key_of()]
-
-    def _failed(self, indent: int, seq: str, applied: bool) -> list[str]:
-        """A failure before the rules: the decision says so, and has read nothing."""
-        row = ", ".join(
-            ["row", "key", seq, str(EXIT_ERROR), *["None"] * len(self.state_locals), "None", "extra"]
-        )
-        return [
-            _at(indent, "except (EvaluationError, StateError) as error:"),
-            _at(indent + 1, f"extra = {{'error': error_detail(error, None), 'applied': {applied}}}"),
-            _at(indent + 1, f"return ({row})"),
-        ]
-
-    def _decide(self) -> list[str]:
-        lines = [
-            "def decide(signal, data, t, now, context, need, cells, row):",
-            "    extra = None",
-            "    key = ''",
-        ]
-        if self.uses_functions:
-            lines.append("    calls.results = []")
-        lines += [
-            "    try:",
-            *self._prologue(2),
-            *self._before_state(2),
-            *self._update(2),
-            *self._failed(1, "0", False),
-        ]
-        if read := self._read(2):
-            lines += ["    try:", *read, *self._failed(1, "seq", True)]
-        lines += self._memory(1)
-        if self.loop.plan.sliding:
-            lines += ["    if late:", "        extra = {'late': True}"]
-        lines += self._stale(1)
-        return [*lines, *self._rules(1, live=True)]
-
-    def _key_of(self) -> list[str]:
-        """The key alone: what is fetched before deciding is fetched for it, and with workers it says who decides."""
-        lines = ["def key_of(signal, data, t, now, context):", "    try:"]
-        lines += [*self._prologue(2), *self._where_and_key(2), "        return key"]
-        return [*lines, "    except EvaluationError:", "        return None"]
-
-    def _stale(self, indent: int) -> list[str]:
-        """`fresh.data`: a decision on older data is marked, and its success is not called success."""
-        limit = self.definition.fresh_data_ns
-        if limit is None:
-            return []
-        return [
-            _at(indent, f"if now - t > {limit}:"),
-            _at(indent + 1, "extra = {**(extra or {}), 'stale': now - t}"),
-        ]
-
-    def _fold(self) -> list[str]:
-        lines = ["def fold(signal, data, t, now, context, need, cells, row):", "    key = ''"]
-        lines += ["    try:", *self._prologue(2), *self._before_state(2), *self._update(2)]
-        return [*lines, "    except (EvaluationError, StateError):", "        return None", "    return cell"]
-
-    def _redecide(self) -> list[str]:
-        names = ["signal", "data", "t", "now", "context", "need", "row", "key", "seq", "state", "extra"]
-        lines = [f"def redecide({', '.join(names)}):"]
-        if self.uses_functions:
-            lines.append("    calls.results = []")
-        if self.state_locals:
-            lines.append(f"    ({', '.join(self.state_locals)},) = state")
-        lines += self._prologue(1)
-        return [*lines, *self._rules(1, live=False)]
-
-    def program(self) -> LoopProgram:
-        source = self.source()
-        namespace: dict[str, Any] = {
-            "__builtins__": SAFE_BUILTINS,
-            **self.emitter.constants,
-            **self.constants,
-        }
-        exec(compile(source, f"<loop {self.definition.name} {self.revision}>", "exec"), namespace)
-        contract = self.loop.contract
-        return LoopProgram(
-            definition=self.definition,
-            revision=self.revision,
-            contract=contract,
-            plan=self.loop.plan,
-            shared_plan=self.loop.shared_plan,
-            rules=self.rules,
-            state_columns=self.state_columns,
-            actions={rule.id: tuple(self._actions(rule)) for rule in self.rules},
-            conditions=self.loop.conditions,
-            source=source,
-            decide=namespace["decide"],
-            fold=namespace["fold"],
-            redecide=namespace["redecide"],
-            key_of=namespace["key_of"],
-            calls=self.calls,
-            uses_functions=self.uses_functions,
-            uses_context=any(reference[0] == "context" for reference in self.references),
-            needs=dict(self.definition.needs),
-            key_field=_field(self.loop.key),
-            where_equals=None if self.loop.where is None else _equality(self.loop.where),
-        )
-
-    def _actions(self, rule: RuleDefinition) -> list[CompiledAction]:
-        return [
-            CompiledAction(
-                rule=rule.id,
-                n=n,
-                engine=self._engine(action.definition.engine, action.definition.verb),
-                definition=action.definition,
-                expect_where=None if action.expect_where is None else compile_expression(action.expect_where),
-                on_silent=tuple(
-                    (self._engine(silent.engine, silent.verb), silent.verb, _renderer(template))
-                    for silent, template in action.on_silent
-                ),
-            )
-            for n, action in enumerate(self.loop.actions.get(rule.id, []))
-        ]
-
-    def _engine(self, engine: str | None, verb: str) -> str:
-        if engine is not None:
-            return engine
-        return self.on_call or BUILT_IN if verb == "page" else BUILT_IN
+def _engine(engine: str | None, verb: str, on_call: str | None) -> str:
+    if engine is not None:
+        return engine
+    return on_call or BUILT_IN if verb == "page" else BUILT_IN
 
 
 SAFE_BUILTINS = {
@@ -448,6 +149,7 @@ SAFE_BUILTINS = {
         enumerate,
         sum,
         sorted,
+        set,
         reversed,
         zip,
         KeyError,
@@ -506,7 +208,3 @@ def _renderer(template: CheckedTemplate | None) -> Callable[[Mapping[str, Any]],
     exec(compile("\n".join(["def render(bindings):", *emitter.lines]), "<on_silent>", "exec"), namespace)
     render: Callable[[Mapping[str, Any]], Any] = namespace["render"]
     return render
-
-
-def _at(indent: int, line: str) -> str:
-    return "    " * indent + line

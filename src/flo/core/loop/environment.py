@@ -8,6 +8,7 @@ from flo.core.contract import AnyShape, Contract, ListShape, MapShape, Nullable,
 from flo.core.expression import (
     BOOL,
     DOUBLE,
+    DURATION,
     DYN,
     INT,
     NULL,
@@ -29,7 +30,16 @@ from flo.core.expression import (
 from flo.core.loop.definition import LoopDefinition
 from flo.core.state import StatePlan
 
-_SCALARS = {"bool": BOOL, "int": INT, "uint": UINT, "double": DOUBLE, "string": STRING, "null": NULL}
+_SCALARS = {
+    "bool": BOOL,
+    "int": INT,
+    "uint": UINT,
+    "double": DOUBLE,
+    "string": STRING,
+    "null": NULL,
+    "timestamp": TIMESTAMP,
+    "duration": DURATION,
+}
 
 SIGNAL = Record(
     "signal",

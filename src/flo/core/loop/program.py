@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy
 
 from flo.core.contract import Contract
-from flo.core.expression import Checked
+from flo.core.expression import Checked, Type
 from flo.core.loop.definition import ActionDefinition, LoopDefinition, RuleDefinition
+from flo.core.mask import Mask
 from flo.core.state import StatePlan
 
 Row = tuple[Any, ...]
@@ -60,13 +63,12 @@ class Cells(dict[str, list[Any]]):
         return cell
 
 
-class Calls:
+class Calls(threading.local):
     """The results of a bundle's own functions, recorded while deciding, played back while deciding again.
 
     A function may read a model file or a table: its result is an input of the decision, so the record keeps it.
+    Explanations decide again on threads of their own while signals are decided: each thread has its own record.
     """
-
-    __slots__ = ("heard", "only_heard", "playback", "results")
 
     def __init__(self) -> None:
         self.results: list[Any] = []
@@ -98,7 +100,7 @@ class FunctionFailed(Exception):
     """A bundle's function raised, or returned what no record can hold; the same on playback."""
 
 
-_PLAIN = (float, str, bool, type(None))
+_PLAIN = (float, bool, type(None))
 
 
 def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
@@ -106,10 +108,41 @@ def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> list[An
     try:
         value = function(*arguments)
         if type(value) not in _PLAIN:
-            _encode_cell(value)  # what cannot be recorded must not decide
+            value = _as_recorded(value)
         return [True, value]
-    except Exception as error:  # a bundle's function may raise anything; it becomes the third outcome
-        return [False, f"{type(error).__name__}: {error}"]
+    except (Exception, SystemExit) as error:  # a function may raise anything; it becomes the third outcome
+        return [False, f"{type(error).__name__}: {error}".encode(errors="replace").decode()]
+
+
+def _as_recorded(value: Any) -> Any:
+    """A result as its record will read: deciding sees just that, so that deciding again sees the same.
+
+    Raises what the encoder raises for what no record can hold: integers beyond 64 bits, objects, broken text.
+    """
+    recorded = _decode_result(_encode_result(value))
+    level = [recorded]
+    while level:
+        if any(type(key) is not str for each in level if type(each) is dict for key in each):
+            raise TypeError("the result holds a map with keys that are not text, which no record can hold")
+        level = [child for each in level for child in _children(each)]
+    return recorded
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if type(value) is dict:
+        return value.values()
+    return value if type(value) is list else ()
+
+
+def _plain_number(value: Any) -> Any:
+    """What a model answers with: numpy's numbers and arrays."""
+    if isinstance(value, numpy.generic | numpy.ndarray):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is nothing that a record can hold")
+
+
+_encode_result = msgspec.msgpack.Encoder(enc_hook=_plain_number).encode
+_decode_result = msgspec.msgpack.Decoder().decode
 
 
 @dataclass(slots=True)
@@ -118,7 +151,9 @@ class LoopProgram:
 
     decide(signal, data, t, now, context, need, cells, row) -> Row | None   None: `where` says it is not for this loop
     fold(signal, data, t, now, context, need, cells)                        the same change of state, without the rules
-    redecide(signal, data, t, now, context, need, row, key, seq, state) -> Row   the rules alone, on recorded state
+    refold(t, now, key, measured, cells)                                    the same, from the inputs a record holds
+    redecide(signal, data, t, now, context, need, row, key, seq, state, extra) -> Row
+                                   the rules alone, on recorded state; with a mask also `recorded`, what a rule came to
     """
 
     definition: LoopDefinition
@@ -128,17 +163,23 @@ class LoopProgram:
     shared_plan: StatePlan
     rules: tuple[RuleDefinition, ...]  # in the order they are tried
     state_columns: tuple[str, ...]
+    time_columns: Mapping[str, Type]  # those that hold timestamps and durations
     actions: Mapping[str, tuple[CompiledAction, ...]]  # by rule id
     conditions: Mapping[str, Checked]  # by rule id, for the trace
     source: str
     decide: Callable[..., Row | None]
     fold: Callable[..., list[Any] | None]
+    refold: Callable[..., list[Any]]
     redecide: Callable[..., Row]
-    key_of: Callable[..., str | None]  # (signal, data, t, now, context): the key alone; None where it is not for this loop
+    key_of: Callable[
+        ..., str | None
+    ]  # (signal, data, t, now, context): the key alone; None where it is not for this loop
     calls: Calls
     uses_functions: bool
     uses_context: bool
     needs: Mapping[str, str]
+    mask: Mask  # all that is masked of the signals this loop meets
+    masked_contract: Contract | None  # the contract as a masked signal keeps it; None where it has none
     key_field: str | None = None  # where the key is just this text field of the data
     where_equals: tuple[str, str] | None = (
         None  # (data field, constant) every match must have: the router's shortcut
@@ -192,10 +233,9 @@ class LoopProgram:
     @property
     def layout(self) -> tuple[object, ...]:
         """What two programs must share for their encoded cells to be the same."""
-        definitions = [state for state in self.definition.state]
         plans = tuple(
             (state.name, (self.shared_plan if state.shared else self.plan).signature(state.name))
-            for state in definitions
+            for state in self.definition.state
         )
         return (self.once_rules, plans)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flo.core.expression import EvaluationError
+from flo.core.expression.conversions import to_json
+from flo.core.signal import INTEGER_MAX, INTEGER_MIN
 from flo.core.state import StateError
 
 
@@ -32,10 +35,67 @@ def bad_key(key: str) -> EvaluationError:
     return EvaluationError("invalid_key", f"the key is {what}")
 
 
-def error_detail(error: EvaluationError | StateError, rule: str | None) -> dict[str, Any]:
-    """What the record keeps of a failure."""
-    code = error.code if isinstance(error, EvaluationError) else "state"
-    return {"rule": rule, "code": code, "message": str(error)}
+def as_state(value: Any, name: str) -> Any:
+    """What a `last` may remember: JSON, because records hold it. Timestamps and the like become text."""
+    kind = type(value)
+    if kind is str or kind is float or kind is bool or value is None:
+        return value
+    plain = to_json(value)
+    level = [plain]
+    while level:
+        for each in level:
+            if type(each) is int and not INTEGER_MIN <= each <= INTEGER_MAX:
+                raise EvaluationError(
+                    "unrecordable", f"state {name}: an integer beyond 64 bits cannot be recorded"
+                )
+        level = [child for each in level for child in _children(each)]
+    return plain
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if type(value) is dict:
+        return value.values()
+    return value if type(value) is list else ()
+
+
+def failed(
+    extra: Mapping[str, Any] | None, error: EvaluationError | StateError, rule: str | None, applied: bool
+) -> dict[str, Any]:
+    """The `extra` of a decision that failed: nothing is commanded, whatever else is known of it stays."""
+    return _failed(extra, _code(error), str(error), rule, applied)
+
+
+RECORDED = "recorded:"
+
+
+def as_recorded(code: str, message: str) -> EvaluationError:
+    """The failure of a rule that read what is masked, as its record tells it."""
+    return EvaluationError(RECORDED + code, message)
+
+
+def failed_masked(
+    extra: Mapping[str, Any] | None, error: EvaluationError | StateError, rule: str | None, applied: bool
+) -> dict[str, Any]:
+    """The same where fields are masked: a message could quote what must not be written, so it only says what kind."""
+    if isinstance(error, EvaluationError) and error.code.startswith(RECORDED):
+        return _failed(extra, error.code.removeprefix(RECORDED), error.message, rule, applied)
+    place = error.place if isinstance(error, EvaluationError) else None
+    where = "" if place is None else f" in `{place.text}` at {place.line}:{place.column}"
+    code = _code(error)
+    return _failed(
+        extra, code, f"{code}{where} (this loop masks fields, so no value is shown)", rule, applied
+    )
+
+
+def _failed(
+    extra: Mapping[str, Any] | None, code: str, message: str, rule: str | None, applied: bool
+) -> dict[str, Any]:
+    kept = {} if extra is None else {name: value for name, value in extra.items() if name != "commands"}
+    return {**kept, "error": {"rule": rule, "code": code, "message": message}, "applied": applied}
+
+
+def _code(error: EvaluationError | StateError) -> str:
+    return error.code if isinstance(error, EvaluationError) else "state"
 
 
 def _described(value: Any) -> str:

@@ -6,18 +6,26 @@ it was decided under. `decision_record` puts both together; `redecide` goes the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from flo.core.context import Context, root_id
+from flo.core.contract import ContractViolation
+from flo.core.errors import FloError
+from flo.core.expression import DURATION, TIMESTAMP, Type
+from flo.core.expression.conversions import to_cel
+from flo.core.expression.times import duration_text, timestamp_text
 from flo.core.loop.program import EXIT_ERROR, LoopProgram, Row
+from flo.core.loop.support import as_recorded
 from flo.core.record import CommandIssued, GroupView
 from flo.core.record.group import SectionView
-from flo.core.signal import parse_signal, text_from_time, time_from_text
+from flo.core.signal import Envelope, parse_signal, text_from_time, time_from_text
 from flo.flow.router import Route
 from flo.flow.step import decode_data
+
+_TEXT_OF: Mapping[Type, Callable[[Any], str]] = {TIMESTAMP: timestamp_text, DURATION: duration_text}
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -67,6 +75,10 @@ def decision_record(
             state.setdefault(owner, {})[part] = value
         else:
             state[name] = value
+    for name, kind in program.time_columns.items():
+        owner, _, part = name.partition(".")
+        holder, at = (state[owner], part) if part else (state, owner)
+        holder[at] = None if holder[at] is None else _TEXT_OF[kind](holder[at])
     inputs = row[-2]
     contract = program.contract
     trace = (
@@ -98,6 +110,8 @@ def decision_record(
         },
         "trace_id": trace,
     }
+    if program.mask.paths:
+        record["masked"] = list(program.mask.paths)
     for each in issued:
         command = each.command
         if command.decision_id == own_id:
@@ -129,6 +143,10 @@ def verdict(program: LoopProgram, row: Row) -> dict[str, Any]:
         if error is not None and error["rule"] == rule.id:
             value, reached = None, False
             rules.append({"id": rule.id, "value": None, "error": error["message"], "suppressed": None})
+            continue
+        on_trial = extra.get(f"failed:{rule.id}")
+        if on_trial is not None:
+            rules.append({"id": rule.id, "value": None, "error": on_trial["message"], "suppressed": "shadow"})
             continue
         if not reached or (error is not None and error["rule"] is None):
             value = None
@@ -173,7 +191,7 @@ def bindings(program: LoopProgram, record: Mapping[str, Any]) -> dict[str, Any]:
         time_from_text(record["timing"]["deadline"]),
         record["hops"],
     )
-    data = decode_data(route, event)
+    data = _data_again(program, route, event)
     return {
         "signal": event,
         "data": data,
@@ -187,11 +205,51 @@ def bindings(program: LoopProgram, record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+class CannotDecideAgain(FloError):
+    """A record whose signal is masked where its contract has demands that cannot be lifted."""
+
+
+def _data_again(program: LoopProgram, route: Route, event: Envelope) -> Any:
+    """The data of a recorded signal; of a masked one, under a contract that takes `***` for what is masked."""
+    if program.mask.paths and program.contract is not None:
+        if program.masked_contract is None:
+            raise CannotDecideAgain(
+                f"{', '.join(program.mask.paths)} is masked, and {program.contract.id} needs it"
+            )
+        route.contract = program.masked_contract
+    try:
+        return decode_data(route, event)
+    except ContractViolation as error:
+        if not program.mask.paths:
+            raise
+        raise CannotDecideAgain(f"{', '.join(program.mask.paths)} is masked: {error}") from None
+
+
+def _recorded(record: Mapping[str, Any]) -> Callable[[int], bool]:
+    """What the record says a rule came to, for rules that read what is masked."""
+
+    def recorded(index: int) -> bool:
+        entry = record["rules"][index]
+        if entry.get("error"):
+            error = record.get("error") or {}
+            raise as_recorded(error.get("code", "recorded"), entry["error"])
+        if entry["value"] is None:
+            raise as_recorded("recorded", "the record says that this rule was not tried")
+        return bool(entry["value"])
+
+    return recorded
+
+
 def state_row(program: LoopProgram, record: Mapping[str, Any]) -> tuple[Any, ...]:
     """The state columns of a record, in the order the generated code expects."""
     values = []
     for name in program.state_columns:
-        if name.startswith("once:"):
+        kind = program.time_columns.get(name)
+        if kind is not None:
+            owner, _, part = name.partition(".")
+            text = record["state"][owner][part] if part else record["state"][owner]
+            values.append(None if text is None else to_cel(text, kind))
+        elif name.startswith("once:"):
             values.append(record["memory"][name.removeprefix("once:")])
         elif "." in name:
             owner, part = name.split(".", 1)
@@ -204,11 +262,13 @@ def state_row(program: LoopProgram, record: Mapping[str, Any]) -> tuple[Any, ...
 def redecide(program: LoopProgram, record: Mapping[str, Any]) -> dict[str, Any]:
     """Decide a record again, from the record alone; `record_bytes` of both are equal unless something is broken.
 
-    A decision that failed before its state was read (`applied` false) has no rules to go through: it is answered as is.
+    A decision that failed before its rules has none to go through: it is answered as is. Of rules that read what is
+    masked, the record's word is taken. `CannotDecideAgain`: the masked signal cannot be read at all.
     """
-    if record.get("applied") is False:
+    if "error" in record and record["error"]["rule"] is None:
         return dict(record)
     seen = bindings(program, record)
+    masked = (_recorded(record),) if program.mask.paths else ()
     program.calls.playback = list(record["calls"] or [])
     extra = {name: record[name] for name in ("late", "stale") if name in record} or None
     try:
@@ -224,6 +284,7 @@ def redecide(program: LoopProgram, record: Mapping[str, Any]) -> dict[str, Any]:
             seen["seq"],
             seen["state"],
             extra,
+            *masked,
         )
     finally:
         program.calls.playback = None

@@ -57,7 +57,7 @@ class NeedsFetcher:
             context = context_of(event, now) or root_context(event, now, route)
         except (SignalRejected, ContractViolation):
             return None
-        return route.program.key_of(event, data, t, now, context)
+        return route.program.key_of(event, data, t, now, context) or None
 
     async def _fetch(self, wanted: list[tuple[int, str, str, str, str]]) -> Needs:
         fetched = await asyncio.gather(*(self._fetcher.fetch(of, key) for _, _, _, of, key in wanted))

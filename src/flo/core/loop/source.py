@@ -1,0 +1,400 @@
+"""The source of a loop's function: where, key, state, rules and commands, put together as text.
+
+    decide     where ▸ key ▸ inputs of the state ▸ update ▸ read ▸ rules, first that acts returns
+    fold       the same up to the update: how recovery turns recorded signals back into state
+    refold     the update alone, on the inputs a record holds: recovery where the signal itself is masked
+    redecide   the rules alone, on the state a record says they read
+    key_of     where and key: what is fetched before deciding is fetched for it, and shards are chosen by it
+
+Inputs are evaluated before anything is changed, and an update cannot fail, so a failing expression leaves either the
+whole change of state or none of it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flo.core.expression import (
+    BOOL,
+    STRING,
+    Checked,
+    CheckedTemplate,
+    Emitter,
+    EvaluationError,
+    emit_template,
+)
+from flo.core.loop.checking import CheckedAction, CheckedLoop
+from flo.core.loop.definition import RuleDefinition
+from flo.core.loop.program import EXIT_ERROR, KEY_CHARS_MAX, Calls
+from flo.core.loop.support import as_bool, as_state, bad_key, failed, failed_masked, key_text
+from flo.core.state import StateError
+
+
+class LoopSource:
+    """Puts the source of one loop together, top to bottom; `constants` is what its names mean."""
+
+    def __init__(self, loop: CheckedLoop, calls: Calls, revision: str) -> None:
+        self.loop = loop
+        self.definition = loop.definition
+        self.revision = revision
+        # sorted() is stable: equal priorities stay as written
+        self.rules = tuple(
+            sorted(
+                (rule for rule in self.definition.rules if rule.mode != "off"),
+                key=lambda rule: -rule.priority,
+            )
+        )
+        self.once = [rule for rule in self.rules if rule.once_within_ns is not None]
+        self.references = self._references()
+        self.state_columns, self.state_locals = self._state_columns()
+        self.uses_functions = self._calls_functions()
+        self.records_inputs = bool(loop.mask.paths and self.definition.state)
+        self.emitter = Emitter()
+        self._own_constants = self._names(calls)
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """Everything the source calls by name; complete once `source` was called."""
+        return {**self.emitter.constants, **self._own_constants}
+
+    def _names(self, calls: Calls) -> dict[str, Any]:
+        loop = self.loop
+        names: dict[str, Any] = {
+            "EvaluationError": EvaluationError,
+            "StateError": StateError,
+            "as_bool": as_bool,
+            "as_state": as_state,
+            "bad_key": bad_key,
+            "failed": failed_masked if loop.mask.paths else failed,
+            "key_text": key_text,
+            "calls": calls,
+            "loop_name": self.definition.name,
+            "loop_owner": self.definition.owner,
+            **loop.plan.constants,
+            **(loop.shared_plan.constants if loop.shared_plan.fields else {}),
+        }
+        if loop.contract is not None:
+            names["as_json"] = loop.contract.as_json
+        return names
+
+    # -- what is needed -----------------------------------------------------------------------------------
+
+    def _expressions(self) -> list[Checked | CheckedTemplate]:
+        found: list[Checked | CheckedTemplate | None] = [
+            self.loop.where,
+            self.loop.key,
+            *self.loop.inputs.values(),
+        ]
+        found += self.loop.conditions.values()
+        for actions in self.loop.actions.values():
+            for action in actions:
+                found += [action.arguments, action.target]
+        return [expression for expression in found if expression is not None]
+
+    def _references(self) -> frozenset[tuple[str, ...]]:
+        return frozenset().union(*(expression.references for expression in self._expressions()))
+
+    def _state_columns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The state the rules read, plus the memory of rules that act at most once in a while: name and local variable."""
+        columns: dict[str, str] = {}
+        for plan in (self.loop.plan, self.loop.shared_plan):
+            for name, field in plan.fields.items():
+                for part, (local, _) in field.fields.items():
+                    if ("state", name, part) in self.references:
+                        columns[f"{name}.{part}"] = local
+                if field.local and ("state", name) in self.references:
+                    columns[name] = field.local
+        for index, rule in enumerate(self.once):
+            columns[f"once:{rule.id}"] = f"once_{index}"
+        return tuple(columns), tuple(columns.values())
+
+    def _calls_functions(self) -> bool:
+        """Whether any expression names one of the bundle's functions; to say yes too often costs a list, no more."""
+        names = "|".join(map(re.escape, self.loop.functions))
+        if not names:
+            return False
+        rules = self.definition.rules
+        texts = [rule.when.text for rule in rules]
+        texts += [repr(action.arguments) + repr(action.target) for rule in rules for action in rule.then]
+        return re.search(rf"\b({names})\s*\(", "\n".join(texts)) is not None
+
+    def _prologue(self, indent: int) -> list[str]:
+        """What only some loops need."""
+        if ("data",) not in self.references:
+            return []
+        whole = (
+            "as_json(signal.data)" if self.loop.contract is not None and self.loop.contract.fast else "data"
+        )
+        return [_at(indent, f"whole_data = {whole}")]
+
+    # -- the parts ----------------------------------------------------------------------------------------
+
+    def _emit(self, indent: int, expression: Checked, *, boxed: bool = False) -> tuple[list[str], str]:
+        emitter = self.emitter
+        emitter.level, emitter.lines = indent, []
+        code = emitter.expression(expression, boxed=boxed)
+        return emitter.lines, code
+
+    def _where_and_key(self, indent: int) -> list[str]:
+        lines: list[str] = []
+        if self.loop.where is not None:
+            before, code = self._emit(indent, self.loop.where)
+            guard = code if self.loop.where.type == BOOL else f"as_bool({code})"
+            lines += [*before, _at(indent, f"if not ({guard}):"), _at(indent + 1, "return None")]
+        assert self.loop.key is not None
+        before, code = self._emit(indent, self.loop.key)
+        lines += before
+        text = code if self.loop.key.type == STRING else f"key_text({code})"
+        lines.append(_at(indent, f"key = {text}"))
+        lines.append(_at(indent, f"if not key or len(key) > {KEY_CHARS_MAX}:"))
+        lines.append(_at(indent + 1, "raise bad_key(key)"))
+        return lines
+
+    def _before_state(self, indent: int) -> list[str]:
+        """where, key and the inputs of the state: all that may fail before anything changes."""
+        lines = self._where_and_key(indent)
+        for state in self.definition.state:
+            before, code = self._emit(
+                indent, self.loop.inputs[state.name], boxed=state.name in self.loop.converted
+            )
+            if state.name in self.loop.converted:
+                code = f"as_state({code}, {state.name!r})"
+            lines += [*before, _at(indent, f"i_{state.name} = {code}")]
+        return lines
+
+    def _update(self, indent: int) -> list[str]:
+        """The change of state; it checks its values first, and cannot fail after."""
+        inputs = {state.name: f"i_{state.name}" for state in self.definition.state}
+        lines = [_at(indent, "cell = cells[key]")]
+        if self.loop.plan.fields:
+            lines += self.loop.plan.emit_update(inputs, cell="cell", offset=1 + len(self.once), indent=indent)
+        if self.loop.shared_plan.fields:
+            lines += [_at(indent, "shared = cells.shared"), _at(indent, "others = cells.others")]
+            lines += self.loop.shared_plan.emit_update(
+                inputs, cell="shared", offset=0, late="all_late", others="others", indent=indent
+            )
+        lines.append(_at(indent, "cell[0] = seq = cell[0] + 1"))
+        return lines
+
+    def _read(self, indent: int) -> list[str]:
+        names = {
+            reference[1] for reference in self.references if reference[0] == "state" and len(reference) > 1
+        }
+        lines: list[str] = []
+        for plan in (self.loop.plan, self.loop.shared_plan):
+            wanted = [name for name in plan.fields if name in names]
+            if wanted:
+                lines += plan.emit_read(wanted, indent=indent)
+        return lines
+
+    def _memory(self, indent: int) -> list[str]:
+        return [_at(indent, f"once_{index} = cell[{1 + index}]") for index in range(len(self.once))]
+
+    def _rules(self, indent: int, *, live: bool) -> list[str]:
+        """The rules in their order. `live`: they also keep their memory; deciding again must not."""
+        lines = [_at(indent, "rule = None"), _at(indent, "try:")]
+        inner = indent + 1
+        match_all = self.definition.match == "all"
+        if match_all:
+            lines.append(_at(inner, f"exit = {len(self.rules)}"))
+            if live:
+                lines += [_at(inner, f"acted_{slot} = False") for slot in range(len(self.once))]
+        for index, rule in enumerate(self.rules):
+            lines += self._rule(inner, index, rule, live=live, match_all=match_all)
+        if live and match_all:
+            for slot in range(len(self.once)):
+                lines += [
+                    _at(inner, f"if acted_{slot}:"),
+                    _at(inner + 1, f"cell[{1 + slot}] = t"),
+                ]
+        end = "exit" if match_all else str(len(self.rules))
+        lines.append(_at(inner, f"return {self._row(end)}"))
+        lines.append(_at(indent, "except EvaluationError as error:"))
+        lines.append(_at(inner, "extra = failed(extra, error, rule, True)"))
+        lines.append(_at(inner, f"return {self._row(str(EXIT_ERROR))}"))
+        return lines
+
+    def _rule(
+        self, indent: int, index: int, rule: RuleDefinition, *, live: bool, match_all: bool
+    ) -> list[str]:
+        checked = self.loop.conditions[rule.id]
+        if rule.mode == "shadow" and checked.fallible:
+            indent += 1  # inside its own `try`: a rule on trial must not spoil the decision
+        before, code = self._emit(indent, checked)
+        condition = code if checked.type == BOOL else f"as_bool({code})"
+        if not live and self.loop.mask.hides_any(checked.references):
+            before, condition = [], f"recorded({index})"  # what it read is masked: its value is in the record
+        lines = [_at(indent, f"# rule {rule.id!r}")]
+        actions = self.loop.actions.get(rule.id, [])
+        if rule.mode == "shadow":
+            return self._shadow(indent, rule, before, condition, fallible=checked.fallible)
+        if checked.fallible or any(action.arguments or action.target for action in actions):
+            lines.append(_at(indent, f"rule = {rule.id!r}"))
+        lines += before
+        inner = indent + 1
+        lines.append(_at(indent, f"if {condition}:"))
+        if rule.once_within_ns is not None:
+            slot = self.once.index(rule)
+            lines.append(_at(inner, f"if once_{slot} and t - once_{slot} < {rule.once_within_ns}:"))
+            lines.append(
+                _at(inner + 1, f"extra = {{**(extra or {{}}), {f'suppressed:{rule.id}'!r}: 'once_within'}}")
+            )
+            lines.append(_at(inner, "else:"))
+            inner += 1
+        lines += self._act(inner, index, actions)
+        if live and rule.once_within_ns is not None:
+            # only what is sure to act is remembered: a later failure takes the whole decision back
+            slot = self.once.index(rule)
+            memory = f"acted_{slot} = True" if match_all else f"cell[{1 + slot}] = t"
+            lines.append(_at(inner, memory))
+        if match_all:
+            lines.append(
+                _at(inner, f"fired = {(index,)} if extra is None else (*extra.get('fired', ()), {index})")
+            )
+            lines.append(_at(inner, "extra = {**(extra or {}), 'fired': fired}"))
+            lines.append(_at(inner, f"exit = min(exit, {index})"))
+        else:
+            lines.append(_at(inner, f"return {self._row(str(index))}"))
+        return lines
+
+    def _shadow(
+        self, indent: int, rule: RuleDefinition, before: list[str], condition: str, *, fallible: bool
+    ) -> list[str]:
+        """A rule on trial: what it says is recorded, also where it fails, and changes nothing else."""
+        lines = [
+            *before,
+            _at(indent, f"if {condition}:"),
+            _at(indent + 1, f"extra = {{**(extra or {{}}), {f'suppressed:{rule.id}'!r}: 'shadow'}}"),
+        ]
+        if fallible:
+            failure = f"failed(None, error, {rule.id!r}, True)['error']"
+            lines = [
+                _at(indent - 1, "try:"),
+                *lines,
+                _at(indent - 1, "except EvaluationError as error:"),
+                _at(indent, f"extra = {{**(extra or {{}}), {f'failed:{rule.id}'!r}: {failure}}}"),
+            ]
+        return [_at(indent - fallible, f"# shadow rule {rule.id!r}"), *lines]
+
+    def _act(self, indent: int, index: int, actions: list[CheckedAction]) -> list[str]:
+        """Render the arguments of a rule's commands; the flow makes commands of them."""
+        if not actions:
+            return []
+        lines: list[str] = []
+        rendered = []
+        for n, action in enumerate(actions):
+            emitter = self.emitter
+            emitter.level, emitter.lines = indent, []
+            arguments = "{}" if action.arguments is None else emit_template(emitter, action.arguments)
+            target = "None" if action.target is None else emit_template(emitter, action.target)
+            lines += emitter.lines
+            rendered.append(f"({index}, {n}, {arguments}, {target})")
+        lines.append(_at(indent, "extra = {} if extra is None else dict(extra)"))
+        lines.append(_at(indent, f"extra.setdefault('commands', []).extend([{', '.join(rendered)}])"))
+        return lines
+
+    def _row(self, exit: str) -> str:
+        inputs = "None"
+        if self.definition.needs or self.uses_functions or self.records_inputs:
+            need = "need" if self.definition.needs else "None"
+            results = "calls.results" if self.uses_functions else "None"
+            inputs = f"({need}, {results}, {'measured' if self.records_inputs else 'None'})"
+        return f"({', '.join(['row', 'key', 'seq', exit, *self.state_locals, inputs, 'extra'])})"
+
+    # -- the functions ------------------------------------------------------------------------------------
+
+    def source(self) -> str:
+        about = f"# loop {self.definition.name}, revision {self.revision}\n"
+        return about + "\n\n".join("\n".join(lines) for lines in self._functions()) + "\n"
+
+    def _functions(self) -> list[list[str]]:
+        return [self._decide(), self._fold(), self._refold(), self._redecide(), self._key_of()]
+
+    def _failed(self, indent: int, seq: str, applied: bool) -> list[str]:
+        """A failure before the rules: the decision says so, and has read nothing."""
+        inputs = "(None, None, measured)" if applied and self.records_inputs else "None"
+        row = ", ".join(
+            ["row", "key", seq, str(EXIT_ERROR), *["None"] * len(self.state_locals), inputs, "extra"]
+        )
+        return [
+            _at(indent, "except (EvaluationError, StateError) as error:"),
+            _at(indent + 1, f"extra = failed(extra, error, None, {applied})"),
+            _at(indent + 1, f"return ({row})"),
+        ]
+
+    def _decide(self) -> list[str]:
+        lines = [
+            "def decide(signal, data, t, now, context, need, cells, row):",
+            "    extra = None",
+            "    key = ''",
+        ]
+        if self.uses_functions:
+            lines.append("    calls.results = []")
+        lines += [
+            "    try:",
+            *self._prologue(2),
+            *self._before_state(2),
+            *self._measured(2),
+            *self._update(2),
+            *self._failed(1, "0", False),
+        ]
+        if read := self._read(2):
+            lines += ["    try:", *read, *self._failed(1, "seq", True)]
+        lines += self._memory(1)
+        if self.loop.plan.sliding:
+            lines += ["    if late:", "        extra = {'late': True}"]
+        lines += self._stale(1)
+        return [*lines, *self._rules(1, live=True)]
+
+    def _key_of(self) -> list[str]:
+        """The key alone; None where `where` is false, '' where there is no telling."""
+        lines = ["def key_of(signal, data, t, now, context):", "    try:"]
+        lines += [*self._prologue(2), *self._where_and_key(2), "        return key"]
+        return [*lines, "    except EvaluationError:", "        return ''"]
+
+    def _stale(self, indent: int) -> list[str]:
+        """`fresh.data`: a decision on older data is marked, and its success is not called success."""
+        limit = self.definition.fresh_data_ns
+        if limit is None:
+            return []
+        return [
+            _at(indent, f"if now - t > {limit}:"),
+            _at(indent + 1, "extra = {**(extra or {}), 'stale': now - t}"),
+        ]
+
+    def _fold(self) -> list[str]:
+        lines = ["def fold(signal, data, t, now, context, need, cells, row):", "    key = ''"]
+        lines += ["    try:", *self._prologue(2), *self._before_state(2), *self._update(2)]
+        return [*lines, "    except (EvaluationError, StateError):", "        return None", "    return cell"]
+
+    def _measured(self, indent: int) -> list[str]:
+        """What the state was given, for the record: of a masked signal it could not be found out again."""
+        if not self.records_inputs:
+            return []
+        values = ", ".join(f"i_{state.name}" for state in self.definition.state)
+        return [_at(indent, f"measured = ({values},)")]
+
+    def _refold(self) -> list[str]:
+        lines = ["def refold(t, now, key, measured, cells):"]
+        if self.definition.state:
+            lines.append(
+                f"    ({', '.join(f'i_{state.name}' for state in self.definition.state)},) = measured"
+            )
+        return [*lines, *self._update(1), "    return cell"]
+
+    def _redecide(self) -> list[str]:
+        names = ["signal", "data", "t", "now", "context", "need", "row", "key", "seq", "state", "extra"]
+        if self.loop.mask.paths:
+            names.append("recorded")
+        lines = [f"def redecide({', '.join(names)}):"]
+        if self.uses_functions:
+            lines.append("    calls.results = []")
+        if self.state_locals:
+            lines.append(f"    ({', '.join(self.state_locals)},) = state")
+        lines += self._prologue(1)
+        return [*lines, *self._rules(1, live=False)]
+
+
+def _at(indent: int, line: str) -> str:
+    return "    " * indent + line
