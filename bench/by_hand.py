@@ -1,4 +1,4 @@
-"""The ceiling of W1: the same decisions, written by hand in plain Python. `python -m bench.by_hand FILE DATABASE [--whole]`.
+"""The ceiling of W1: the same decisions by hand in plain Python. `python -m bench.by_hand FILE DATABASE [--whole]`.
 
 What a good programmer writes in a morning: msgspec structs, one deque a card, SQLite with `synchronous=FULL`, one blob
 of decisions per 1,000 transactions. It knows one rule set, keeps no signals, refuses no repeats, explains nothing.

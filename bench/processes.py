@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def measured(command: Sequence[str]) -> Ended:
     process = subprocess.Popen(
         [sys.executable, *command], cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     printed = process.stdout.read()
     words = (
         process.stderr.read()
@@ -43,6 +45,28 @@ def measured(command: Sequence[str]) -> Ended:
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{words}{printed}")
     return Ended(json.loads(printed), wall_s, usage.ru_utime + usage.ru_stime)
+
+
+@contextlib.contextmanager
+def served(command: Sequence[str]) -> Iterator[str]:
+    """A server, until the block ends; it says where it listens in one JSON object, `{"url": ...}`."""
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    try:
+        said = ""
+        for line in process.stdout:
+            said += line
+            if line.rstrip().endswith("}"):
+                break
+        else:
+            raise RuntimeError(f"{' '.join(command)} ended before it listened: {said}")
+        yield json.loads(said)["url"]
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
 
 
 def run_file_command(bundle: Path, signals: Path, data: Path, workers: int) -> list[str]:
