@@ -141,7 +141,15 @@ class LocalShard:
                 await self._opened.checkpointer.take()
             except StorageUnavailable as error:  # the ledger has it all; the next start only replays more
                 log.warning("no checkpoint at the end: %s", error)
-        if not await asyncio.to_thread(self.shard.close, CLOSE_S):
+        whole = await asyncio.to_thread(self.shard.close, CLOSE_S)
+        if not whole:
             log.error(
                 "the disk kept refusing: what was not acknowledged is lost, what was acknowledged is safe"
             )
+
+    async def abandon(self) -> None:
+        """End the tasks and the thread without a word to the disk: what is in memory is gone."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self.shard.abandon)

@@ -85,7 +85,8 @@ class EmbeddedRuntime(LedgerQueries):
 
         The rest are the seams that a simulation takes hold of: disk, clock and engines.
         """
-        data.mkdir(parents=True, exist_ok=True)
+        if disk is None:
+            data.mkdir(parents=True, exist_ok=True)
         held: list[EmbeddedRuntime] = []
         port = LocalShard(
             disk or LocalDisk(), str(data), 0, library, lambda digests: held[0].observe(digests), new_clock
@@ -339,13 +340,29 @@ class EmbeddedRuntime(LedgerQueries):
         began = time.monotonic()
         await asyncio.gather(*(port.settle(COMMIT_S) for port in self._ports))
         if self._dispatcher is not None:
-            await self._dispatcher.drain(DRAIN_S)
+            if not any(port.problem() for port in self._ports):  # what cannot be recorded is not sent either
+                await self._dispatcher.drain(DRAIN_S)
             await self._dispatcher.stop()
         if self._fetcher is not None:
             await self._fetcher.close()
         await asyncio.gather(*(port.stop() for port in self._ports))
         self._broadcast.close()
         log.info("stopped in %.1f s", time.monotonic() - began)
+
+    async def abandon(self) -> None:
+        """Leave everything as it lies, as the end of the process would: how a simulation crashes."""
+        self._stopping = True
+        if self._dispatcher is not None:
+            await self._dispatcher.stop(0.0)
+        if self._fetcher is not None:
+            await self._fetcher.close()
+        for port in self._ports:
+            if isinstance(port, LocalShard):
+                await port.abandon()
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way that needs no time."""
+        return all(not isinstance(port, LocalShard) or port.shard.is_quiet() for port in self._ports)
 
 
 def _pending(commands: Mapping[str, OpenCommand]) -> list[Pending]:

@@ -41,6 +41,8 @@ QUEUED_BYTES_MAX = 128 << 20
 
 GROUPS_IN_FLIGHT_MAX = 8
 
+CRASHED_S = 2.0
+
 OPEN_COMMANDS_MAX = 200_000
 """Commands whose end is not known, all engines together: about 300 MB. Beyond, taking signals would only add debts."""
 
@@ -357,7 +359,7 @@ class Shard:
         """Wait until everything taken is durable."""
         try:
             async with asyncio.timeout(timeout_s):
-                while self._unsettled or self._in_flight:
+                while self.broken is None and (self._unsettled or self._in_flight):
                     self._idle.clear()
                     if self._unsettled:
                         await self._idle.wait()
@@ -365,7 +367,22 @@ class Shard:
                         await asyncio.sleep(0.001)
         except TimeoutError:
             return False
-        return True
+        return self.broken is None
+
+    def is_quiet(self) -> bool:
+        """Whether nothing waits for a batch or for the disk; also where the disk refuses and all must wait."""
+        if self.broken is not None or self.storage_error is not None:
+            return True
+        return not (self._queue or self._operations or self._in_flight)
+
+    def abandon(self) -> None:
+        """Stop without committing; only for a disk that is gone already."""
+        self.stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+        self.committer.stop(CRASHED_S)
 
     def close(self, timeout_s: float) -> bool:
         """End the commit thread and the ledger. What was acknowledged is durable already."""
