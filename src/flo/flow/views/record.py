@@ -13,7 +13,7 @@ import msgspec
 
 from flo.core.context import Context, root_id
 from flo.core.contract import ContractViolation
-from flo.core.errors import FloError
+from flo.core.errors import UsageError
 from flo.core.expression import DURATION, TIMESTAMP, Type
 from flo.core.expression.conversions import to_cel
 from flo.core.expression.times import duration_text, timestamp_text
@@ -205,7 +205,7 @@ def bindings(program: LoopProgram, record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class CannotDecideAgain(FloError):
+class CannotDecideAgain(UsageError):
     """A record whose signal is masked where its contract has demands that cannot be lifted."""
 
 
