@@ -4,8 +4,8 @@ Everything here runs on one event loop, but for the commit thread. The way of a 
 
     offer ▸ (fetch needs) ▸ queue ▸ batch ▸ Step.run ▸ group ▸ Committer ▸ durable ▸ answer, dispatch, publish
 
-A batch closes when it is full, when 2 ms have passed, or at once while the committer is idle; so a lone request
-waits for its own sync only, and a flood is cut into large groups by the commits themselves.
+A batch closes when it is full, when 2 ms have passed, or when the committer has nothing to do; so a lone request
+waits for its own sync and at most the one before, and a flood is cut into large groups by the commits themselves.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Shard:
         self._in_flight: deque[tuple[Group, Callable[[BaseException | None], None]]] = deque()
         self._after_group: list[Callable[[], None]] = []
         self._flush_handle: asyncio.Handle | None = None
+        self._flush_waits = False  # for more to come: by a timer, which uvloop does not tell by its type
         self._timer: asyncio.Task[None] | None = None
         self._timer_ns = 0
         self._idle = asyncio.Event()
@@ -202,16 +203,21 @@ class Shard:
 
     def _schedule(self) -> None:
         if self._flush_handle is not None:
-            if self._queued >= BATCH_SIGNALS_MAX and isinstance(self._flush_handle, asyncio.TimerHandle):
+            if self._flush_waits and (not self._in_flight or self._queued >= BATCH_SIGNALS_MAX):
                 self._flush_handle.cancel()
-                self._flush_handle = self._loop.call_soon(self._flush)
+                self._flush_soon()
             return
         if len(self._in_flight) >= GROUPS_IN_FLIGHT_MAX:
             return  # a commit that ends schedules again
         if not self._in_flight or self._queued >= BATCH_SIGNALS_MAX:
-            self._flush_handle = self._loop.call_soon(self._flush)
+            self._flush_soon()
         else:
             self._flush_handle = self._loop.call_later(BATCH_WAIT_S, self._flush)
+            self._flush_waits = True
+
+    def _flush_soon(self) -> None:
+        self._flush_handle = self._loop.call_soon(self._flush)
+        self._flush_waits = False
 
     def _flush(self) -> None:
         self._flush_handle = None
