@@ -170,9 +170,7 @@ class Rig:
         fill(group)
         if not group.is_empty():
             payload, summary = encode_group(group)
-            self.view.blocks.append(
-                Stored(group.block, group.records(), group.decided_ns, summary, payload)
-            )
+            self.view.blocks.append(Stored(group.block, group.records(), group.decided_ns, summary, payload))
 
     # -- what is read -------------------------------------------------------------------------------------
 
@@ -194,9 +192,11 @@ class Rig:
         """Send, and read back the record of every decision."""
         return [self.record(each) for receipt in self.send(*events, **more) for each in receipt.decisions]
 
-    def one(self, data: Any = None, *, needs: Mapping[str, Any] | None = None, **about: Any) -> dict[str, Any]:
+    def one(
+        self, data: Any = None, *, needs: Mapping[str, Any] | None = None, **about: Any
+    ) -> dict[str, Any]:
         """The one decision that one signal brings."""
-        wanted = None if needs is None else {0: {name: needs for name in self.book.routes}}
+        wanted = None if needs is None else {0: dict.fromkeys(self.book.routes, needs)}
         (record,) = self.decided(event(data, **about), needs=wanted)
         return record
 
@@ -213,7 +213,10 @@ class Rig:
         block = int(record["decision_id"].split("-")[1])
         outcomes = outcomes_of(self.view, block, {command["key"] for command in record["commands"]})
         return explain(
-            self.program(record["revision"], record["loop"]), record, outcomes, lambda each: self._parent(each)
+            self.program(record["revision"], record["loop"]),
+            record,
+            outcomes,
+            lambda each: self._parent(each),
         )
 
     def _parent(self, decision_id: str) -> dict[str, Any] | None:
