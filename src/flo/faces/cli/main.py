@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "check": "check",
     "run": "run",
     "send": "send",
+    "apply": "apply",
     "explain": "explain",
     "loops": "loops",
     "dead": "dead",

@@ -6,6 +6,7 @@ Results go to stdout, progress and errors to stderr, so that a pipe gets results
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 _CELL_CHARS_MAX = 200
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z")
 
 
 def print_json(value: Any) -> None:
@@ -48,7 +50,7 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any
     for _, heading in columns:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(_cell(row.get(key))) for key, _ in columns))
+        table.add_row(*(escape(_short_time(_cell(row.get(key)))) for key, _ in columns))
     Console(highlight=False).print(table)
 
 
@@ -60,6 +62,12 @@ def print_fields(fields: dict[str, Any]) -> None:
     for name, value in fields.items():
         table.add_row(escape(name), escape(_cell(value, None)))
     Console(highlight=False).print(table)
+
+
+def _short_time(text: str) -> str:
+    """A time to the second, as a table has room for; the full one is in `--json`."""
+    match = _TIME.fullmatch(text)
+    return text if match is None else f"{match[1]} {match[2]}Z"
 
 
 def _cell(value: Any, chars_max: int | None = _CELL_CHARS_MAX) -> str:

@@ -38,9 +38,9 @@ Without tokens FLO listens on loopback only, and answers requests whose `Host` i
 where there is one, is too: no web page can reach it through a browser. With `--tokens FILE` (or `FLO_TOKENS`) every
 route below with a scope asks for `Authorization: Bearer <token>`:
 
-```yaml
+```yaml skip
 tokens:
-  - {name: gateway, sha256: <hex digits of: printf %s TOKEN | sha256sum>, scopes: [send]}
+  - {name: gateway, sha256: "<the 64 hex digits of: printf %s TOKEN | sha256sum>", scopes: [send]}
   - {name: ops, token: "${env:FLO_OPS_TOKEN}", scopes: [read, operate]}
 ```
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,8 +10,17 @@ from flo.faces.cli.options import json_option, source_options
 from flo.faces.cli.output import print_fields, print_json, print_table
 from flo.faces.cli.source import open_source
 
-FIRST = ("name", "status", "decisions", "rate_per_s", "open_iterations", "dead_letters", "keys")
-"""Columns that come first; the others follow in the order FLO gives them, where they are single values."""
+COLUMNS = (
+    ("name", "loop"),
+    ("status", "status"),
+    ("decisions", "decisions"),
+    ("rate_per_s", "per s"),
+    ("open_iterations", "open"),
+    ("dead_letters", "dead"),
+    ("errors", "errors"),
+    ("last_decision", "last decision"),
+)
+"""What fits a terminal of 80 columns; `flo loops NAME` and `--json` show the rest."""
 
 
 @click.command("loops", short_help="List the loops and how they fare.")
@@ -33,11 +41,4 @@ def command(name: str | None, to: str | None, data: Path | None, as_json: bool) 
     if as_json:
         print_json({"loops": loops, "next": None})
     else:
-        print_table(columns_of(loops), loops, "no loops: the bundle declares none")
-
-
-def columns_of(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """The columns worth a table: those of single values, the telling ones first."""
-    keys = {key: None for row in rows for key, value in row.items() if not isinstance(value, dict | list)}
-    ordered = [key for key in FIRST if key in keys] + [key for key in keys if key not in FIRST]
-    return [(key, key.replace("_", " ")) for key in ordered[:8]]
+        print_table(COLUMNS, loops, "no loops: the bundle declares none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -140,6 +141,7 @@ def decide_file(options: runtime.RunOptions, signals: Path, *, as_json: bool) ->
     """Decide a file of signals; print the summary."""
     if not signals.is_file():
         raise UsageError(f"--input {signals}: there is no such file")
+    logging.getLogger("flo").setLevel(logging.WARNING)  # the summary says the rest
     out = console(stderr=True)
     columns = (TextColumn("deciding"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, transient=True, disable=as_json or not out.is_terminal) as progress:
@@ -152,6 +154,11 @@ def decide_file(options: runtime.RunOptions, signals: Path, *, as_json: bool) ->
     if as_json:
         print_json(summary)
     else:
+        refusals = summary.pop("refusals", [])
         print_fields(summary)
-        hint(f"look into it: flo loops --data {options.data}")
+        for refusal in refusals:
+            say(f"signal {refusal['signal']} refused, {refusal['reason']}: {refusal['detail']}")
+        if summary["rejected"] > len(refusals):
+            say(f"and {summary['rejected'] - len(refusals)} more")
+        hint(f"look into it: flo loops --data {options.data}, flo dead list --data {options.data}")
     return 0
