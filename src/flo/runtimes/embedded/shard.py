@@ -41,6 +41,9 @@ QUEUED_BYTES_MAX = 128 << 20
 
 GROUPS_IN_FLIGHT_MAX = 8
 
+RECENT_GROUPS_MAX = 64
+"""Groups that callers wait for the decisions of, kept until they have read them; more than can be in flight."""
+
 CRASHED_S = 2.0
 
 OPEN_COMMANDS_MAX = 200_000
@@ -84,6 +87,7 @@ class Shard:
         self._operations: list[tuple[Operation, asyncio.Future[Any]]] = []
         self._in_flight: deque[tuple[Group, Callable[[BaseException | None], None]]] = deque()
         self._after_group: list[Callable[[], None]] = []
+        self.recent: dict[int, Group] = {}  # by block: groups with decisions that are asked for at once
         self._flush_handle: asyncio.Handle | None = None
         self._flush_waits = False  # for more to come: by a timer, which uvloop does not tell by its type
         self._timer: asyncio.Task[None] | None = None
@@ -278,6 +282,8 @@ class Shard:
 
         if not group.is_empty():
             self.decided_block = group.block
+            if any(submission.detailed for submission in batch):
+                self._keep(group)
             for section in group.sections:
                 self.dirty.setdefault(section.loop, set()).update(row[1] for row in section.rows)
         self._in_flight.append((group, answer))
@@ -286,6 +292,11 @@ class Shard:
         for call in after:
             call()
         self._arm_timer()
+
+    def _keep(self, group: Group) -> None:
+        self.recent[group.block] = group
+        if len(self.recent) > RECENT_GROUPS_MAX:
+            del self.recent[next(iter(self.recent))]
 
     # -- durable ------------------------------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ def command(arguments: tuple[str, ...], as_json: bool) -> int:
     """Run the payments example for about a minute: traffic, decisions, fraud, a retraining, and what it
     changed.
 
-    ARGUMENTS go to the example (examples/payments/demo.py); it leaves its data directory for `flo explain`.
+    ARGUMENTS go to the example (examples/payments/run.py); it leaves its data directory for `flo explain`.
     """
     return run_program(
-        find_in_tree("examples/payments/demo.py"), [*arguments, *(["--json"] if as_json else [])]
+        find_in_tree("examples/payments/run.py"), [*arguments, *(["--json"] if as_json else [])]
     )
