@@ -1,7 +1,6 @@
-"""What became of commands: the outbox, open iterations and expected effects, as a fold over the ledger's events.
+"""What became of commands: the outbox, expected effects, silence, fencing and kills.
 
-The same `apply` serves live events and recovery, so after a crash the view is what it was. Only what is open is kept;
-what is closed is in the ledger.
+Everything decided here becomes an event of the group under way, and changes what is open by that event alone.
 """
 
 from __future__ import annotations
@@ -28,59 +27,17 @@ from flo.core.record import (
     Killed,
 )
 from flo.core.signal import Envelope
+from flo.flow.open_work import OpenCommand, OpenWork
 
 _decode_json = msgspec.json.Decoder().decode
 
 
-class OpenCommand(msgspec.Struct):
-    """A command whose end is not known. `state`: pending (owed to the engine), attempted, answered, parked."""
-
-    command: Command
-    state: str = "pending"
-    attempts: int = 0
-    reference: str | None = None
-    result: Any = None
-    deadline_ns: int | None = None  # when silence becomes an outcome: set once the engine has answered
-
-
-class OpenIteration(msgspec.Struct):
-    """An iteration with commands whose ends are not known."""
-
-    loop: str
-    key: str
-    seq: int
-    opened_ns: int
-    decision_id: str
-    root: str
-    commands: list[str]
-    status: str = "open"  # open | awaiting
-    worst: str = "closed"  # what it will end as, by the commands that ended so far
-
-
-_END_BY_OUTCOME = {
-    "succeeded": "closed",
-    "stale": "stale",
-    "tolerated": "tolerated",
-    "failed": "failed",
-    "silent": "silent",
-    "expired": "killed",
-}
-_SEVERITY = ("closed", "tolerated", "stale", "silent", "failed", "killed")
-
-
-class Reconciler:
+class Reconciler(OpenWork):
     """Owned by the deciding thread. `submit` and `emit` are called for commands whose group is durable, not here."""
 
     def __init__(self, action: Callable[[str, str, int], CompiledAction | None]) -> None:
         self._action = action  # (loop, rule, n) -> the action under the bundle in force
-        self.commands: dict[str, OpenCommand] = {}
-        self.iterations: dict[tuple[str, str, int], OpenIteration] = {}
-        self.newest_closed: dict[
-            tuple[str, str], int
-        ] = {}  # only for keys with an older iteration still open
-        self._open_seqs: dict[tuple[str, str], set[int]] = {}
-        self.expected: dict[str, dict[str, OpenCommand]] = {}  # signal type -> command key -> who waits
-        self._timers: list[tuple[int, str]] = []
+        super().__init__()
 
     # -- deciding -----------------------------------------------------------------------------------------
 
@@ -271,94 +228,6 @@ class Reconciler:
                     self._end(group, command_key, "expired", group.decided_ns, detail=f"killed: {note}")
         return killed
 
-    # -- the fold -----------------------------------------------------------------------------------------
-
-    def apply(self, event: Event) -> None:
-        """Bring the view up to one event. Events that concern nothing open change nothing."""
-        if isinstance(event, CommandIssued):
-            self._apply_issued(event.command)
-        elif isinstance(event, Attempted):
-            waiting = self.commands.get(event.command_key)
-            if waiting is not None:
-                waiting.state, waiting.attempts = "attempted", event.attempt
-        elif isinstance(event, Answered):
-            self._apply_answered(event)
-        elif isinstance(event, CommandOutcome):
-            self._apply_outcome(event)
-        elif isinstance(event, IterationClosed):
-            self._apply_closed(event)
-        elif isinstance(event, DeadLetter) and event.reason == "unknown-fate":
-            self._apply_parked(event)
-
-    def _apply_issued(self, command: Command) -> None:
-        waiting = OpenCommand(command)
-        self.commands[command.key] = waiting
-        at = (command.loop, command.loop_key, command.seq)
-        iteration = self.iterations.get(at)
-        if iteration is None:
-            iteration = self.iterations[at] = OpenIteration(
-                command.loop,
-                command.loop_key,
-                command.seq,
-                command.issued_ns,
-                command.decision_id,
-                command.root,
-                [],
-            )
-            self._open_seqs.setdefault(at[:2], set()).add(command.seq)
-        iteration.commands.append(command.key)
-        if command.expect_signal is not None:
-            self.expected.setdefault(command.expect_signal, {})[command.key] = waiting
-
-    def _apply_answered(self, event: Answered) -> None:
-        waiting = self.commands.get(event.command_key)
-        if waiting is None:
-            return
-        waiting.state, waiting.attempts = "answered", event.attempts
-        waiting.reference, waiting.result = event.reference, event.result
-        command = waiting.command
-        if command.expect_within_ns is not None:
-            waiting.deadline_ns = event.at_ns + command.expect_within_ns
-            heapq.heappush(self._timers, (waiting.deadline_ns, command.key))
-        iteration = self.iterations.get((command.loop, command.loop_key, command.seq))
-        if iteration is not None:
-            iteration.status = "awaiting"
-
-    def _apply_outcome(self, event: CommandOutcome) -> None:
-        waiting = self.commands.pop(event.command_key, None)
-        if waiting is None:
-            return
-        command = waiting.command
-        self._forget_expectation(command)
-        iteration = self.iterations.get((command.loop, command.loop_key, command.seq))
-        if iteration is not None and not event.fenced:
-            end = _END_BY_OUTCOME[event.outcome]
-            iteration.worst = max(iteration.worst, end, key=_SEVERITY.index)
-
-    def _apply_parked(self, event: DeadLetter) -> None:
-        waiting = self.commands.get(event.command_key or "")
-        if waiting is not None:
-            waiting.state, waiting.deadline_ns = "parked", None
-            self._forget_expectation(waiting.command)
-
-    def _forget_expectation(self, command: Command) -> None:
-        if command.expect_signal is not None:
-            waits = self.expected.get(command.expect_signal, {})
-            waits.pop(command.key, None)
-            if not waits:
-                self.expected.pop(command.expect_signal, None)
-
-    def _apply_closed(self, event: IterationClosed) -> None:
-        self.iterations.pop((event.loop, event.key, event.seq), None)
-        at = (event.loop, event.key)
-        still_open = self._open_seqs.get(at, set())
-        still_open.discard(event.seq)
-        if not still_open:  # nobody older can answer any more: nothing to fence
-            self._open_seqs.pop(at, None)
-            self.newest_closed.pop(at, None)
-        elif event.status != "parked":
-            self.newest_closed[at] = max(event.seq, self.newest_closed.get(at, 0))
-
     def _add(self, group: Group, event: Event) -> None:
         group.events.append(event)
         self.apply(event)
@@ -419,29 +288,3 @@ class Reconciler:
                 detail=detail,
             ),
         )
-
-    # -- checkpoints --------------------------------------------------------------------------------------
-
-    def snapshot(self) -> bytes:
-        """All that is open, for a checkpoint."""
-        closed = [(loop, key, seq) for (loop, key), seq in self.newest_closed.items()]
-        return _encode((list(self.commands.values()), list(self.iterations.values()), closed))
-
-    def restore(self, snapshot: bytes) -> None:
-        commands, iterations, closed = _decode(snapshot)
-        self.newest_closed = {(loop, key): seq for loop, key, seq in closed}
-        self.iterations = {(item.loop, item.key, item.seq): item for item in iterations}
-        for loop, key, seq in self.iterations:
-            self._open_seqs.setdefault((loop, key), set()).add(seq)
-        for waiting in commands:
-            self.commands[waiting.command.key] = waiting
-            if waiting.command.expect_signal is not None and waiting.state != "parked":
-                self.expected.setdefault(waiting.command.expect_signal, {})[waiting.command.key] = waiting
-            if waiting.deadline_ns is not None:
-                heapq.heappush(self._timers, (waiting.deadline_ns, waiting.command.key))
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(
-    tuple[list[OpenCommand], list[OpenIteration], list[tuple[str, str, int]]]
-).decode

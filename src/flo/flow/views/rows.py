@@ -19,7 +19,7 @@ from flo.core.record import (
 )
 from flo.core.record.group import decode_summary
 from flo.core.signal import parse_signal, text_from_time
-from flo.flow.reconcile import OpenCommand, OpenIteration
+from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.views.decisions import query_time
 from flo.flow.views.listing import Found, Place
 from flo.ports.service import NotFound

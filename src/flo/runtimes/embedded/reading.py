@@ -9,7 +9,7 @@ from typing import Any
 
 from flo.core.record import CommandOutcome
 from flo.flow.explain import explain
-from flo.flow.reconcile import OpenCommand, OpenIteration
+from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.views.decisions import decision_query, find_decision, outcomes_of, search_decisions
 from flo.flow.views.listing import page
 from flo.flow.views.record import parse_decision_id
