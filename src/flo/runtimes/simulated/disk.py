@@ -205,6 +205,11 @@ class SimulatedDisk:
             self._off, self._cut_at = False, None
             self.kill_process()
 
+    @property
+    def is_off(self) -> bool:
+        """The power went during an operation, and has not come back (`power_cut`)."""
+        return self._off
+
     def kill_process(self) -> None:
         """The process is gone, the machine goes on: handles and locks end, the page cache stays."""
         with self._mutex:

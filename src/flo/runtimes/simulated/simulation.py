@@ -219,7 +219,7 @@ class Simulation:
         self._process.gone = True
         if runtime is not None:
             await runtime.abandon()
-        if power_cut:
+        if power_cut or self.disk.is_off:
             self.disk.power_cut()
         else:
             self.disk.kill_process()
