@@ -27,7 +27,9 @@ from flo.core.record import (
     Killed,
 )
 from flo.core.signal import Envelope
-from flo.flow.open_work import OpenCommand, OpenWork
+from flo.flow.open_work import OpenCommand, OpenIteration, OpenWork
+
+__all__ = ["OpenCommand", "OpenIteration", "Reconciler"]
 
 _decode_json = msgspec.json.Decoder().decode
 
