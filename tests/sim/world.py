@@ -18,7 +18,8 @@ START_NS = int(START.timestamp()) * S
 
 FLO_YAML = """
 engines:
-  hook: {kind: webhook, url: "HOOK_URL", allow_private: true, honours_key: HONOURS, timeout: 5s, backoff: 20ms, backoff_max: 100ms}
+  hook: {kind: webhook, url: "HOOK_URL", allow_private: true, honours_key: HONOURS,
+         timeout: 5s, backoff: 20ms, backoff_max: 100ms}
   worker: {kind: python, timeout: 10s, backoff: 20ms, backoff_max: 100ms}
 """
 

@@ -188,9 +188,11 @@ class Simulation:
         return engine
 
     async def settle(self) -> None:
-        """Let everything run that needs no time: commits, dispatch, what comes of it."""
+        """Let everything run that needs no time: commits, dispatch, what comes of it. Raises `PowerCut` where the power went."""
         quiet = 0
         while quiet < 3:
+            if self.disk.is_off:
+                raise PowerCut
             await self.clock.settle()
             busy = not self.runtime.is_quiet()
             quiet = 0 if busy else quiet + 1
