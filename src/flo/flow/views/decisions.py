@@ -9,7 +9,7 @@ from typing import Any
 from flo.core.context import root_id
 from flo.core.errors import SignalRejected, UsageError
 from flo.core.loop.program import LoopProgram
-from flo.core.record import CommandIssued, CommandOutcome, GroupView, decode_group
+from flo.core.record import CommandIssued, CommandOutcome, Group, GroupView, decode_group
 from flo.core.record.group import decode_summary
 from flo.core.signal import parse_signal, text_from_time, time_from_text
 from flo.flow.views.listing import Found, Place
@@ -167,6 +167,20 @@ def find_decision(views: Mapping[int, LedgerView], text: str, find: FindProgram)
     events = group.events()
     issued = [event for event in events if isinstance(event, CommandIssued)]
     return decision_record(program, group, section, place, row, group.raws()[row[0]], issued)
+
+
+def recent_decision(group: Group, text: str, find: FindProgram) -> dict[str, Any]:
+    """The same record, from the group while it is still in memory: what `find_decision` would read, without reading."""
+    _, _, section_number, row_number = place = parse_decision_id(text)
+    section = group.sections[section_number]
+    program = find(section.revision, section.loop)
+    if program is None:
+        raise NotFound(
+            f"decision {text}: the bundle of revision {section.revision} is not kept here any more"
+        )
+    row = section.rows[row_number]
+    issued = [event for event in group.events if isinstance(event, CommandIssued)]
+    return decision_record(program, group, section, place, row, group.raws[row[0]], issued)
 
 
 BLOCKS_AHEAD_MAX = 100_000

@@ -19,7 +19,7 @@ from flo.core.expression.conversions import to_cel
 from flo.core.expression.times import duration_text, timestamp_text
 from flo.core.loop.program import EXIT_ERROR, LoopProgram, Row
 from flo.core.loop.support import as_recorded
-from flo.core.record import CommandIssued, GroupView
+from flo.core.record import CommandIssued, DecisionSection, Group, GroupView
 from flo.core.record.group import SectionView
 from flo.core.signal import Envelope, parse_signal, text_from_time, time_from_text
 from flo.flow.router import Route
@@ -50,8 +50,8 @@ def record_bytes(record: Mapping[str, Any]) -> bytes:
 
 def decision_record(
     program: LoopProgram,
-    group: GroupView,
-    section: SectionView,
+    group: GroupView | Group,
+    section: SectionView | DecisionSection,
     place: tuple[int, int, int, int],
     row: Row,
     raw: bytes,

@@ -73,6 +73,9 @@ class LocalShard:
     ) -> list[Receipt]:
         return await self.shard.offer(raws, needs=needs, only=only, detailed=detailed)
 
+    def recent(self, block: int) -> Group | None:
+        return self.shard.recent.get(block)
+
     async def learned(self, events: Sequence[Attempted | Answered | CommandOutcome | DeadLetter]) -> None:
         await self.shard.record(events)
 

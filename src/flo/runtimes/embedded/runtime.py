@@ -21,6 +21,8 @@ from flo.flow.fetch import Fetcher
 from flo.flow.reconcile import OpenCommand, OpenIteration
 from flo.flow.reload import LoadedBundle
 from flo.flow.router import Route, Router
+from flo.flow.views.decisions import recent_decision
+from flo.flow.views.record import parse_decision_id
 from flo.ports.clock import Clock
 from flo.ports.disk import Disk
 from flo.ports.engine import Engine
@@ -183,7 +185,14 @@ class EmbeddedRuntime(LedgerQueries):
         (receipt,) = await self._gateway.offer([raw], detailed=True)
         if receipt.status == "rejected":
             raise SignalRejected(receipt.reason, receipt.detail)
-        return [self._decision(decision) for decision in receipt.decisions]
+        return [self._fresh_decision(decision) for decision in receipt.decisions]
+
+    def _fresh_decision(self, decision: str) -> dict[str, Any]:
+        shard, block, _, _ = parse_decision_id(decision)
+        group = self._ports[shard].recent(block)
+        if group is None:
+            return self._decision(decision)
+        return recent_decision(group, decision, self._library.program)
 
     async def kill(self, loop: str, key: str | None, note: str) -> dict[str, Any]:
         if loop not in self.loaded.programs:

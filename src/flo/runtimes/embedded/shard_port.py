@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter
+from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
 from flo.ports.service import Receipt
@@ -43,6 +43,10 @@ class ShardPort(Protocol):
     async def offer(
         self, raws: Sequence[bytes], *, needs: Needs = NOTHING, only: Only = NOTHING, detailed: bool = False
     ) -> list[Receipt]: ...
+
+    def recent(self, block: int) -> Group | None:
+        """A group whose decisions were asked for with `detailed`, while it is in memory; else the ledger has it."""
+        ...
 
     async def learned(self, events: Sequence[Attempted | Answered | CommandOutcome | DeadLetter]) -> None:
         """What the dispatcher learned of this shard's commands; done when durable."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flo.core.errors import Overloaded, StorageUnavailable, UnavailableError, UsageError
-from flo.core.record import Answered, Applied, Attempted, CommandOutcome, DeadLetter
+from flo.core.record import Answered, Applied, Attempted, CommandOutcome, DeadLetter, Group
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
 from flo.ports.service import Receipt
@@ -217,6 +217,9 @@ class RemoteShard:
             return receipts
         finally:
             self._queued -= len(raws)
+
+    def recent(self, block: int) -> Group | None:
+        return None
 
     async def learned(self, events: Sequence[Attempted | Answered | CommandOutcome | DeadLetter]) -> None:
         await self._request(lambda number: Learn(number, list(events)))
