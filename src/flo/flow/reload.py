@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from flo.core.bundle import EngineKind, read_bundle
+from flo.core.bundle import EngineKind, read_parts
 from flo.core.contract import Contract, load_contract
 from flo.core.errors import BundleError, Problem
 from flo.core.expression import FunctionDecl
@@ -41,21 +41,19 @@ def load_bundle(
     files: Mapping[str, bytes], engine_kinds: Mapping[str, EngineKind], load_functions: FunctionLoader
 ) -> LoadedBundle:
     """Read, check and compile. Raises `BundleError` with every problem of every file, in file order."""
-    definition, problems = read_bundle(files, engine_kinds)
-    problems = list(problems)
+    definition, problems = read_parts(files, engine_kinds)
+    broken = {problem.file for problem in problems}
     functions: Mapping[str, FunctionDecl] = {}
     if "functions.py" in files:
         functions, found = load_functions(files["functions.py"])
         problems += found
     contracts, found = _load_contracts(files)
     problems += found
-    if definition is None:
-        raise BundleError(_in_order(problems))
     programs: dict[str, LoopProgram] = {}
     for loop in definition.loops.values():
         contract = None if loop.contract is None else contracts.get(loop.contract)
-        if loop.contract is not None and contract is None:
-            continue  # its contract's own problems are listed
+        if loop.place.file in broken or (loop.contract is not None and contract is None):
+            continue  # what its expressions would say then is only what is said already
         program, found = compile_loop(
             loop,
             contract,

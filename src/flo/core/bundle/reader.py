@@ -33,6 +33,17 @@ def read_bundle(
     name one file uses of another. Expressions are only located; their types are the loop compiler's to
     check, and contracts and functions are only looked up by name.
     """
+    definition, problems = read_parts(files, engine_kinds, known_source_kinds)
+    return (None if problems else definition), problems
+
+
+def read_parts(
+    files: Mapping[str, bytes],
+    engine_kinds: Mapping[str, EngineKind],
+    known_source_kinds: Mapping[str, Mapping[str, Setting]] = _NO_SOURCE_KINDS,
+) -> tuple[BundleDefinition, list[Problem]]:
+    """As `read_bundle`, but what could be read is given also where there are problems: so that the expressions of
+    loops without any are checked in the same go."""
     report = Report()
     _check_paths(files, report)
     loop_files = sorted(path for path in files if re.fullmatch(r"loops/[^/]+\.yaml", path))
@@ -48,8 +59,6 @@ def read_bundle(
             read_document(path, files[path], report)
         elif re.fullmatch(r"(flo|loops/[^/]+|tests/[^/]+)\.yml", path):
             report.add(Place(path, 1, 1), "files of a bundle end in .yaml: this one is not read", "rename it")
-    if len(report):
-        return None, report.problems()
     definition = BundleDefinition(
         revision=revision_of(files),
         files=dict(files),
@@ -61,7 +70,7 @@ def read_bundle(
         dedupe_ns=flo_file.dedupe_ns,
         sources=flo_file.sources,
     )
-    return definition, []
+    return definition, report.problems()
 
 
 def _check_paths(files: Mapping[str, bytes], report: Report) -> None:

@@ -20,7 +20,12 @@ from flo.core.expression import (
     parse,
 )
 from flo.core.loop.definition import ActionDefinition, ExpressionText, LoopDefinition, TemplateText
-from flo.core.loop.environment import expectation_environment, loop_environment, silent_environment
+from flo.core.loop.environment import (
+    anything_environment,
+    expectation_environment,
+    loop_environment,
+    silent_environment,
+)
 from flo.core.mask import NO_MASK, Mask
 from flo.core.state import StatePlan, plan_state
 
@@ -127,14 +132,17 @@ def check_loop(
             continue
         inputs[state.name] = checked
     if len(inputs) < len(definition.state):
-        return None, checker.problems  # rules would only repeat what is wrong with the state they read
+        _check_rules_alone(checker, definition, contract, functions)
+        return None, checker.problems
     types = {name: str(checked.type) for name, checked in inputs.items()}
     _check_kept(checker, definition, types)
     try:
         plan = plan_state([state for state in definition.state if not state.shared], types)
         shared_plan = plan_state([state for state in definition.state if state.shared], types)
     except BundleError as error:
-        return None, [*checker.problems, *error.problems]
+        checker.problems += error.problems
+        _check_rules_alone(checker, definition, contract, functions)
+        return None, checker.problems
     after = loop_environment(definition, contract, functions, plan, shared_plan)
     mask = mask.joined(Mask(definition.mask))
     loop = CheckedLoop(definition, contract, functions, plan, shared_plan, mask, where, key, inputs)
@@ -162,6 +170,21 @@ def check_loop(
             )
     _check_mask(checker, loop)
     return (None if checker.problems else loop), checker.problems
+
+
+def _check_rules_alone(
+    checker: _Checker,
+    definition: LoopDefinition,
+    contract: Contract | None,
+    functions: Mapping[str, FunctionDecl],
+) -> None:
+    """The rules of a loop whose state cannot be planned: its state is taken to be of any type, so that what is wrong
+    with the rules themselves is said in the same go."""
+    environment = anything_environment(definition, contract, functions)
+    for rule in definition.rules:
+        checker.expression(rule.when, environment, f"rule {rule.id}", BOOL)
+        for action in rule.then:
+            _check_action(checker, action, rule.id, environment)
 
 
 def _check_action(

@@ -161,6 +161,20 @@ def loop_environment(
     return Environment(variables=variables, functions=functions.values())
 
 
+def anything_environment(
+    definition: LoopDefinition, contract: Contract | None, functions: Mapping[str, FunctionDecl]
+) -> Environment:
+    """What rules see where the state's types are not known: every name of it, of any type."""
+    known = loop_environment(definition, contract, functions)
+    fields = {state.name: Field(DYN, True, Local(f"s_{state.name}")) for state in definition.state}
+    variables = {
+        **known.variables,
+        "loop": Variable(LOOP, code="loop"),
+        "state": Variable(Record("state", fields), code="state"),
+    }
+    return Environment(variables=variables, functions=functions.values())
+
+
 def expectation_environment() -> Environment:
     """What `expect.where` sees: the signal that may close the iteration, and the command that waits for it."""
     return Environment(
