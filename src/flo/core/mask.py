@@ -36,6 +36,8 @@ class Mask:
         self.paths = tuple(sorted(set(paths)))
         self._tree: dict[str, Any] = {}
         for path in self.paths:
+            if any(path.startswith(f"{other}.") for other in self.paths):
+                continue  # inside of what is hidden whole
             node = self._tree
             for step in path.split("."):
                 node = node.setdefault(step, {})

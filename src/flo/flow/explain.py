@@ -90,10 +90,12 @@ def trace_bindings(program: LoopProgram, record: Mapping[str, Any]) -> dict[str,
 
 
 def _trace(program: LoopProgram, rule: RuleDefinition, record: Mapping[str, Any]) -> Traced:
-    """What each part of a condition came to. Where nothing was read before the failure, nothing can be said."""
+    """What each part of a condition came to. Of what was not read, or is masked, nothing can be said."""
     error = record.get("error")
     if error is not None and error["rule"] is None:
         return Traced(rule.when.text, None, EvaluationError("not_tried", "the decision failed before"), ())
+    if program.mask.hides_any(program.conditions[rule.id].references):
+        return Traced(rule.when.text, None, EvaluationError("masked", "what it read is masked"), ())
     program.calls.only_heard = True
     try:
         return Tracer(program.conditions[rule.id])(trace_bindings(program, record))

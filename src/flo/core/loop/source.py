@@ -49,7 +49,7 @@ class LoopSource:
         self.references = self._references()
         self.state_columns, self.state_locals = self._state_columns()
         self.uses_functions = self._calls_functions()
-        self.records_inputs = bool(loop.mask.paths and self.definition.state)
+        self.records_inputs = bool(loop.mask.paths)
         self.emitter = Emitter()
         self._own_constants = self._names(calls)
 
@@ -372,8 +372,8 @@ class LoopSource:
         """What the state was given, for the record: of a masked signal it could not be found out again."""
         if not self.records_inputs:
             return []
-        values = ", ".join(f"i_{state.name}" for state in self.definition.state)
-        return [_at(indent, f"measured = ({values},)")]
+        values = "".join(f"i_{state.name}, " for state in self.definition.state)
+        return [_at(indent, f"measured = ({values})")]
 
     def _refold(self) -> list[str]:
         lines = ["def refold(t, now, key, measured, cells):"]
@@ -388,6 +388,8 @@ class LoopSource:
         if self.loop.mask.paths:
             names.append("recorded")
         lines = [f"def redecide({', '.join(names)}):"]
+        if self.records_inputs:
+            lines.append("    measured = None")
         if self.uses_functions:
             lines.append("    calls.results = []")
         if self.state_locals:
