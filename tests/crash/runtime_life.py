@@ -49,13 +49,13 @@ class RuntimeLife:
     async def live(self, steps: int) -> None:
         """Until the steps are done or the power is gone."""
         actions = [self.send, self.send, self.send, self.send_again, self.tell, self.checkpoint, self.wait]
-        try:
-            for _ in range(steps):
+        for _ in range(steps):
+            try:
                 await self.dice.choice(actions)()
-        except PowerCut:
-            return
-        except UnavailableError:
-            self.refused += 1
+            except PowerCut:
+                return
+            except UnavailableError:
+                self.refused += 1
 
     def payment(self) -> Payment:
         self.sent += 1

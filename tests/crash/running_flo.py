@@ -1,0 +1,126 @@
+"""A real `flo run`, a real receiver of its webhooks, and a sender that keeps every 202."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+START_S = 30.0
+
+
+class Receiver:
+    """Answers every command with 200 and honours nothing; `keys` counts what came."""
+
+    def __init__(self) -> None:
+        self.keys: Counter[str] = Counter()
+        keys, lock = self.keys, threading.Lock()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    keys[body["id"]] += 1
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Tests print nothing."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """A killed FLO cuts its connections; that is what is tested."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/commands"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class RunningFlo:
+    """One process of `flo run` on a data directory."""
+
+    def __init__(self, bundle: Path, data: Path, crash_at: str | None = None) -> None:
+        environ = {name: value for name, value in os.environ.items() if name != "FLO_CRASH_AT"}
+        if crash_at is not None:
+            environ["FLO_CRASH_AT"] = crash_at
+        command = [sys.executable, "-m", "flo.faces.cli", "run", str(bundle), "--data", str(data)]
+        self.errors = (data.parent / "errors.txt").open("w+b")
+        self.process = subprocess.Popen(
+            [*command, "--port", "0", "--json"], stdout=subprocess.PIPE, stderr=self.errors, env=environ
+        )
+        self.port = self._port()
+
+    def _port(self) -> int | None:
+        """None where it died before it listened."""
+        assert self.process.stdout is not None
+        text = b""
+        while line := self.process.stdout.readline():
+            text += line
+            if line.startswith(b"}"):
+                return int(json.loads(text)["url"].rpartition(":")[2])
+        self.process.wait(START_S)
+        return None
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def send(self, raws: Sequence[bytes]) -> bool:
+        """Whether it said 202 to all of them; False where it died, or could not say."""
+        if self.port is None:
+            return False
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            body = b"[" + b",".join(raws) + b"]"
+            headers = {"Content-Type": "application/cloudevents-batch+json"}
+            connection.request("POST", "/v1/signals", body, headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+        finally:
+            connection.close()
+        if response.status != 202:
+            assert response.status in (429, 503), answer
+            return False
+        assert not answer["rejected"], answer
+        return True
+
+    def kill(self) -> None:
+        if self.alive:
+            self.process.kill()
+        self.end()
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit code."""
+        if self.alive:
+            self.process.send_signal(signal.SIGTERM)
+        return self.end()
+
+    def end(self) -> int:
+        assert self.process.stdout is not None
+        code = self.process.wait(60)
+        self.process.stdout.close()
+        self.errors.seek(0)
+        text = self.errors.read().decode()
+        self.errors.close()
+        assert "Traceback" not in text, text
+        return code
