@@ -63,24 +63,26 @@ class _Select:
 
     __slots__ = ("_always", "_by_value", "_decode", "_everyone")
 
-    def __init__(self, field: str, routes: list[Route], always: list[Route]) -> None:
+    def __init__(self, field: str, crowd: list[Route], everyone: list[Route]) -> None:
         probe = msgspec.defstruct("Probe", [("value", Any, None)], rename={"value": field})
         self._decode: Callable[[Any], Any] = msgspec.json.Decoder(probe).decode
-        self._always = tuple(always)
-        table: dict[str, list[Route]] = {}
-        for route in routes:
-            assert route.program.where_equals is not None
-            table.setdefault(route.program.where_equals[1], list(always)).append(route)
+        wanted = {route: route.program.where_equals for route in crowd}
+        constants: dict[Route, str | None] = {
+            route: None if (equality := wanted.get(route)) is None else equality[1] for route in everyone
+        }
+        self._always = tuple(route for route in everyone if constants[route] is None)
+        table: dict[str, list[Route]] = {value: [] for value in constants.values() if value is not None}
+        for route, constant in constants.items():  # in the bundle's order, as they would be asked one by one
+            for value in table if constant is None else (constant,):
+                table[value].append(route)
         self._by_value = {value: tuple(found) for value, found in table.items()}
-        self._everyone = (*routes, *always)
+        self._everyone = tuple(everyone)
 
     def __call__(self, data: msgspec.Raw) -> tuple[Route, ...]:
         try:
             value = self._decode(data).value
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return (
-                tuple({route: None for found in self._by_value.values() for route in found}) or self._always
-            )
+            return self._everyone
         return self._by_value.get(value, self._always) if isinstance(value, str) else self._always
 
 
@@ -124,4 +126,4 @@ def _selection(routes: list[Route]) -> _Select | None:
     field, crowd = max(by_field.items(), key=lambda item: len(item[1]))
     if len(crowd) < SELECT_LOOPS_MIN:
         return None
-    return _Select(field, crowd, [route for route in routes if route not in crowd])
+    return _Select(field, crowd, routes)
