@@ -14,16 +14,16 @@ from flo.core.bundle.report import Report, nearest
 from flo.core.bundle.section import Section, map_entries, read_section, texts_with_places
 from flo.core.bundle.settings import NAME, NAME_HELP, EngineKind, Setting
 from flo.core.bundle.tables import (
-    BREAKER_KEYS,
     DEPENDENCY_KEYS,
     ENGINE_KEYS,
     FLO_KEYS,
     PIPELINE_KEYS,
     RETENTION_KEYS,
     SOURCE_KEYS,
+    UNBUILT_PIPELINE_KEYS,
+    UNBUILT_RETENTION_KEYS,
 )
 from flo.core.loop.definition import (
-    BreakerDefinition,
     DependencyDefinition,
     EngineDefinition,
     PipelineDefinition,
@@ -67,10 +67,10 @@ def read_flo_file(
     for key, value in _named(section, "pipelines", report):
         read.pipelines[key.text] = _pipeline(key, value, names, homes, report)
     if section.wrote("retention"):
-        kept = read_section(section.nodes["retention"], RETENTION_KEYS, "`retention`", report)
-        read.retention = RetentionDefinition(
-            ledger_ns=kept["ledger"], state_ns=kept["state"], dead_letters_ns=kept["dead_letters"]
+        kept = read_section(
+            section.nodes["retention"], RETENTION_KEYS, "`retention`", report, UNBUILT_RETENTION_KEYS
         )
+        read.retention = RetentionDefinition(ledger_ns=kept["ledger"])
     return read
 
 
@@ -190,7 +190,7 @@ def _pipeline(
     key: ScalarNode, node: Node, names: Names, homes: dict[str, str], report: Report
 ) -> PipelineDefinition:
     what = f"pipeline `{key.text[:60]}`"
-    section = read_section(node, PIPELINE_KEYS, what, report)
+    section = read_section(node, PIPELINE_KEYS, what, report, UNBUILT_PIPELINE_KEYS)
     loops, jobs, on_call = section["loops"] or (), section["jobs"] or (), section["on_call"]
     for name, place in texts_with_places(section, "loops"):
         if name not in names.loops:
@@ -211,14 +211,10 @@ def _pipeline(
             report.add(place, f"{what}: no engine is called `{engine[:60]}`", nearest(engine, names.engines))
     if on_call is not None:
         _check_on_call(on_call, section, what, names, report)
-    breaker = BreakerDefinition()
-    if section.wrote("breaker"):
-        limits = read_section(section.nodes["breaker"], BREAKER_KEYS, f"{what}, `breaker`", report)
-        breaker = BreakerDefinition(dead_letters=limits["dead_letters"], within_ns=limits["within"])
     if not loops and not jobs and not section.refused:
         report.add(section.place, f"{what} holds nothing", "list its `loops` or `jobs`, or leave it out")
     return PipelineDefinition(
-        name=key.text, loops=tuple(loops), place=key.place, jobs=tuple(jobs), on_call=on_call, breaker=breaker
+        name=key.text, loops=tuple(loops), place=key.place, jobs=tuple(jobs), on_call=on_call
     )
 
 

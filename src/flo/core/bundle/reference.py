@@ -8,7 +8,10 @@ from flo.core.bundle.settings import EngineKind, Setting, shown
 from flo.core.bundle.tables import (
     TABLES,
     UNBUILT_ACTION_KEYS,
+    UNBUILT_FRESH_KEYS,
     UNBUILT_LOOP_KEYS,
+    UNBUILT_PIPELINE_KEYS,
+    UNBUILT_RETENTION_KEYS,
     UNBUILT_RULE_KEYS,
 )
 
@@ -59,7 +62,15 @@ def reference_page(engine_kinds: Mapping[str, EngineKind] | None = None) -> str:
     parts = [_HEAD]
     for table, (title, keys) in TABLES.items():
         parts.append(f'<a id="{table}"></a>\n\n## {title}\n\n{_rows(keys)}')
-    unbuilt = {**UNBUILT_ACTION_KEYS, **UNBUILT_LOOP_KEYS, **UNBUILT_RULE_KEYS, **_later_choices()}
+    unbuilt = {
+        **UNBUILT_LOOP_KEYS,
+        **UNBUILT_RULE_KEYS,
+        **UNBUILT_ACTION_KEYS,
+        **{f"{name} (of a pipeline)": instead for name, instead in UNBUILT_PIPELINE_KEYS.items()},
+        **{f"retention: {name}": instead for name, instead in UNBUILT_RETENTION_KEYS.items()},
+        **{f"fresh: {name}": instead for name, instead in UNBUILT_FRESH_KEYS.items()},
+        **_later_choices(),
+    }
     rows = "\n".join(f"| `{name}` | {instead} |" for name, instead in unbuilt.items())
     parts.append(f"## Not in this release\n\n| key | instead |\n|---|---|\n{rows}\n")
     for kind in sorted((engine_kinds or {}).values(), key=lambda kind: kind.name):

@@ -65,16 +65,6 @@ PIPELINE_KEYS: Mapping[str, Setting] = {
     "loops": Setting("texts", default=[], help="Names of loops; a loop belongs to one pipeline at most"),
     "jobs": Setting("texts", default=[], help="Jobs of engines, as `engine.job`"),
     "on_call": Setting("text", help="The engine that `page` goes to"),
-    "breaker": Setting("section", table="breaker", help="What pauses the pipeline by itself"),
-}
-
-BREAKER_KEYS: Mapping[str, Setting] = {
-    "dead_letters": Setting(
-        "int", default=5, minimum=1, maximum=1_000_000, help="This many dead letters of one loop"
-    ),
-    "within": Setting(
-        "duration", default="60s", minimum="1s", maximum="1d", help="... in this time pause the pipeline"
-    ),
 }
 
 DEPENDENCY_KEYS: Mapping[str, Setting] = {
@@ -101,8 +91,6 @@ DEPENDENCY_KEYS: Mapping[str, Setting] = {
 
 RETENTION_KEYS: Mapping[str, Setting] = {
     "ledger": Setting("duration", default="30d", minimum="1h", help="Signals, decisions and commands"),
-    "state": Setting("duration", default="7d", minimum="1h", help="State of keys that are no longer seen"),
-    "dead_letters": Setting("duration", default="90d", minimum="1h", help="Dead letters"),
 }
 
 LOOP_KEYS: Mapping[str, Setting] = {
@@ -158,7 +146,6 @@ LOOP_KEYS: Mapping[str, Setting] = {
 
 FRESH_KEYS: Mapping[str, Setting] = {
     "data": Setting("duration", minimum="1ms", help="Data older than this is stale"),
-    "logic": Setting("duration", minimum="1ms", help="Logic older than this against newer data is stale"),
 }
 
 _STATE_HELP = {
@@ -245,6 +232,14 @@ UNBUILT_RULE_KEYS: Mapping[str, str] = {
     "clear": "use `once_within` to keep it from firing again at once",
     "settle": "use `once_within` to keep changes apart",
 }
+UNBUILT_PIPELINE_KEYS: Mapping[str, str] = {
+    "breaker": "leave it out: dead letters show in `flo loops` and the metrics, nothing pauses by itself yet",
+}
+UNBUILT_RETENTION_KEYS: Mapping[str, str] = {
+    "state": "leave it out: the state of every key is kept",
+    "dead_letters": "leave it out: dead letters are kept as long as the ledger",
+}
+UNBUILT_FRESH_KEYS: Mapping[str, str] = {"logic": "leave it out; `data` is watched"}
 UNBUILT_ACTION_KEYS: Mapping[str, str] = {"settle": "use `once_within` on the rule to keep changes apart"}
 
 TABLES: Mapping[str, tuple[str, Mapping[str, Setting]]] = {
@@ -252,7 +247,6 @@ TABLES: Mapping[str, tuple[str, Mapping[str, Setting]]] = {
     "engines": ("An engine, under `engines` in `flo.yaml`; its kind adds keys", ENGINE_KEYS),
     "sources": ("A source, under `sources` in `flo.yaml`; its kind adds keys", SOURCE_KEYS),
     "pipelines": ("A pipeline, under `pipelines` in `flo.yaml`", PIPELINE_KEYS),
-    "breaker": ("`breaker` of a pipeline", BREAKER_KEYS),
     "dependencies": ("A dependency, under `dependencies` in `flo.yaml`", DEPENDENCY_KEYS),
     "retention": ("`retention` in `flo.yaml`", RETENTION_KEYS),
     "loops": ("A loop, `loops/<name>.yaml`", LOOP_KEYS),

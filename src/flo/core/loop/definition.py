@@ -148,7 +148,6 @@ class LoopDefinition:
     hops: int = 8
     consistency: str = "strict"  # strict | relaxed
     fresh_data_ns: int | None = None
-    fresh_logic_ns: int | None = None
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     feeds: tuple[str, ...] = ()
@@ -192,12 +191,6 @@ class DependencyDefinition:
 
 
 @dataclass(frozen=True, slots=True)
-class BreakerDefinition:
-    dead_letters: int = 5
-    within_ns: int = 60_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
 class PipelineDefinition:
     """A group of loops and engine jobs that is paused and resumed as one."""
 
@@ -206,16 +199,13 @@ class PipelineDefinition:
     place: Place
     jobs: tuple[str, ...] = ()
     on_call: str | None = None
-    breaker: BreakerDefinition = BreakerDefinition()
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionDefinition:
-    """How long the ledger's periods, the state and the dead letters are kept."""
+    """How long the ledger's periods are kept."""
 
     ledger_ns: int = 30 * 86_400_000_000_000
-    state_ns: int = 7 * 86_400_000_000_000
-    dead_letters_ns: int = 90 * 86_400_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
