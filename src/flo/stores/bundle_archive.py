@@ -29,6 +29,11 @@ class BundleArchive:
             raise FileNotFoundError(f"revision {revision} is not in {self._root}")
         return read_directory(self.path(revision))
 
+    def extra(self, revision: str, name: str) -> bytes | None:
+        """A file that was kept beside a revision's own; None where there is none."""
+        path = self.path(revision) / name
+        return path.read_bytes() if path.is_file() else None
+
     def keep(self, revision: str, files: Mapping[str, bytes]) -> None:
         """Durable on return. Keeping what is kept changes nothing."""
         if self.has(revision):

@@ -18,7 +18,7 @@ from flo.engines.emit import EmitEngine
 from flo.engines.registry import Surroundings, build_engine
 from flo.flow.dispatch import Dispatcher, Pending
 from flo.flow.fetch import Fetcher
-from flo.flow.reconcile import OpenCommand, OpenIteration
+from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.reload import LoadedBundle
 from flo.flow.router import Route, Router
 from flo.flow.views.decisions import recent_decision
@@ -125,7 +125,7 @@ class EmbeddedRuntime(LedgerQueries):
 
     async def _apply(self, bundle: LoadedBundle, by: str) -> None:
         """Put a bundle in force in every shard, with nothing routed meanwhile: no signal meets half of each."""
-        await asyncio.to_thread(self._library.archive.keep, bundle.revision, bundle.definition.files)
+        await asyncio.to_thread(self._library.keep, bundle)
         self._gateway.close()
         try:
             await asyncio.gather(*(port.apply(bundle, by) for port in self._ports))
@@ -357,6 +357,12 @@ class EmbeddedRuntime(LedgerQueries):
         await asyncio.gather(*(port.stop() for port in self._ports))
         self._broadcast.close()
         log.info("stopped in %.1f s", time.monotonic() - began)
+
+    async def checkpoint(self) -> None:
+        """A checkpoint now, in every shard of this process."""
+        for port in self._ports:
+            if isinstance(port, LocalShard):
+                await port.checkpoint()
 
     async def abandon(self) -> None:
         """Leave everything as it lies, as the end of the process would: how a simulation crashes."""

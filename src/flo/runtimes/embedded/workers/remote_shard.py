@@ -59,6 +59,7 @@ class RemoteShard:
         self,
         number: int,
         data: Path,
+        revision: str,
         directory: Path | None,
         on_durable: OnDurable,
         on_shared: Callable[[int, dict[str, bytes]], None],
@@ -69,6 +70,7 @@ class RemoteShard:
         self.reconciler = Reconciler(lambda loop, rule, n: None)
         self._data = data
         self._directory = directory
+        self._runs = revision  # the bundle in force, or about to be: in the archive already
         self._on_durable = on_durable
         self._on_shared = on_shared
         self._on_restart = on_restart
@@ -96,6 +98,7 @@ class RemoteShard:
         command += [
             str(self.number),
             str(self._data),
+            self._runs,
             "" if self._directory is None else str(self._directory),
         ]
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
@@ -107,6 +110,8 @@ class RemoteShard:
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+            self._writer.close()
+            self._process = self._writer = None
             raise UsageError(
                 f"the worker of shard {self.number} did not start: see what it said above"
             ) from None
@@ -226,7 +231,7 @@ class RemoteShard:
 
     async def apply(self, bundle: LoadedBundle, by: str) -> None:
         await self._request(lambda number: Apply(number, bundle.revision, by))
-        self.revision = bundle.revision
+        self.revision = self._runs = bundle.revision
 
     async def kill(self, loop: str, key: str | None, note: str) -> list[str]:
         killed: list[str] = await self._request(lambda number: Kill(number, loop, key, note))
@@ -261,10 +266,13 @@ class RemoteShard:
         if process is None:
             return
         try:
+            if self._reading is None:  # it never got as far as answering
+                raise StorageUnavailable("not started")
             async with asyncio.timeout(STOP_S):
                 await self._request(Stop)
         except (UnavailableError, TimeoutError):
-            log.error("the worker of shard %d did not stop by itself", self.number)
+            if self._reading is not None:
+                log.error("the worker of shard %d did not stop by itself", self.number)
             process.kill()
         if self._writer is not None:
             self._writer.close()

@@ -45,7 +45,7 @@ def check_layout(data: Path, workers: int) -> None:
 
 async def start_workers(bundle: LoadedBundle, library: Library, data: Path, workers: int) -> EmbeddedRuntime:
     """Start the workers side by side, then the runtime over them."""
-    await asyncio.to_thread(library.archive.keep, bundle.revision, bundle.definition.files)
+    await asyncio.to_thread(library.keep, bundle)
     held: list[EmbeddedRuntime] = []
     shared: dict[int, dict[str, bytes]] = {}
 
@@ -61,6 +61,7 @@ async def start_workers(bundle: LoadedBundle, library: Library, data: Path, work
         RemoteShard(
             number,
             data,
+            bundle.revision,
             library.directory,
             lambda digests: held[0].observe(digests),
             spread,

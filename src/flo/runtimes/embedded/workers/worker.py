@@ -1,4 +1,4 @@
-"""A worker process: one shard behind a socket. `python -m flo.runtimes.embedded.workers.worker FD SHARD DATA DIRECTORY`.
+"""A worker process: one shard behind a socket. `python -m flo.runtimes.embedded.workers.worker FD SHARD DATA REVISION DIRECTORY`.
 
 It ends when its parent does: the end of the socket is its signal to commit what was taken and stop. Signals of a
 terminal (Ctrl-C goes to the whole group) are the parent's to handle.
@@ -116,7 +116,7 @@ class Worker:
             await shard.learned(request.events)
             return Result(request.number, None)
         if isinstance(request, Apply):
-            await shard.apply(self._library.find(request.revision), request.by)
+            await shard.apply(self._library.load(self._library.archive.files(request.revision)), request.by)
             return Result(request.number, None)
         if isinstance(request, Kill):
             return Result(request.number, await shard.kill(request.loop, request.key, request.note))
@@ -139,8 +139,11 @@ class Worker:
             await asyncio.sleep(STATE_EVERY_S)
 
 
-async def run(descriptor: int, number: int, data: Path, directory: Path | None) -> None:
+async def run(descriptor: int, number: int, data: Path, revision: str, directory: Path | None) -> None:
     library = Library(data, None, directory)
+    library.load(
+        library.archive.files(revision)
+    )  # the bundle that will be in force: its functions are run here
     held: list[Worker] = []
     shard = LocalShard(LocalDisk(), str(data), number, library, lambda digests: held[0].tell(digests))
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor), limit=1 << 22)
@@ -154,12 +157,14 @@ def main() -> None:
     """Started by the parent, with an inherited socket."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    descriptor, number, data, directory = sys.argv[1:5]
+    descriptor, number, data, revision, directory = sys.argv[1:6]
     logging.basicConfig(
         level=logging.WARNING, format=f"%(asctime)s %(levelname)s shard {number} %(name)s: %(message)s"
     )
     try:
-        uvloop.run(run(int(descriptor), int(number), Path(data), Path(directory) if directory else None))
+        uvloop.run(
+            run(int(descriptor), int(number), Path(data), revision, Path(directory) if directory else None)
+        )
     except FloError as error:
         sys.stderr.write(f"shard {number}: {error}\n")
         sys.exit(1)
