@@ -195,6 +195,9 @@ class Shard:
         if self.broken is not None:
             future.set_exception(_cannot_record(self.broken))
             return future
+        if self.storage_error is not None:  # as for signals: refused now, not whenever the disk heals
+            future.set_exception(StorageUnavailable(str(self.storage_error), 1.0))
+            return future
         self._operations.append((operation, future))
         self._schedule()
         return future
@@ -349,8 +352,6 @@ class Shard:
 
     async def record(self, events: Sequence[Attempted | Answered | CommandOutcome | DeadLetter]) -> None:
         """What the dispatcher learned, into the ledger; done when durable."""
-        if self.storage_error is not None:
-            raise self.storage_error
         await self.perform(lambda group: self.reconciler.learned(events, group))
 
     def _arm_timer(self) -> None:
