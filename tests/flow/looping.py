@@ -273,7 +273,7 @@ class Rig:
         for number, stored in enumerate(self.view.blocks):
             group = decode_group(stored.payload)
             if number < first:
-                fold.mark(group, [_parsed(raw) for raw in group.raws()])
+                fold.mark(number, group, [_parsed(raw) for raw in group.raws()])
                 continue
             fold.routes = rig.book.routes
             for applied in fold.block(number, group):
