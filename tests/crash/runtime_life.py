@@ -109,6 +109,9 @@ class RuntimeLife:
         await self.simulation.runtime.checkpoint()
 
     async def wait(self) -> None:
+        ready, why = self.simulation.runtime.ready()
+        if not ready:
+            raise UnavailableError(why)
         await self.simulation.advance(self.dice.choice((1, 10, 40)) * MINUTE)
 
     # -- holding to promises

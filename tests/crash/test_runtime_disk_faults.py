@@ -12,7 +12,7 @@ import pytest
 from tests.crash.runtime_life import RuntimeLife
 
 from flo.core.errors import UnavailableError
-from flo.runtimes.embedded import committer
+from flo.runtimes.embedded import committer, shard
 from flo.runtimes.simulated.disk import CHANGING, Operation, SimulatedDisk
 
 pytestmark = pytest.mark.crash
@@ -41,6 +41,7 @@ class CountingDisk(SimulatedDisk):
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committer, "RETRY_S", (0.001, 0.002))
+    monkeypatch.setattr(shard, "REFUSING_S", 0.02)
 
 
 async def untroubled(disk: SimulatedDisk) -> None:

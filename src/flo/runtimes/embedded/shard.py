@@ -45,6 +45,7 @@ RECENT_GROUPS_MAX = 64
 """Groups that callers wait for the decisions of, kept until they have read them; more than can be in flight."""
 
 CRASHED_S = 2.0
+REFUSING_S = 1.0
 
 OPEN_COMMANDS_MAX = 200_000
 """Commands whose end is not known, all engines together: about 300 MB. Beyond, taking signals would only add debts."""
@@ -374,10 +375,12 @@ class Shard:
     # -- the end ------------------------------------------------------------------------------------------
 
     async def settle(self, timeout_s: float) -> bool:
-        """Wait until everything taken is durable."""
+        """Wait until everything taken is durable; False where it is not: broken, refused by the disk, or too slow."""
         try:
             async with asyncio.timeout(timeout_s):
-                while self.broken is None and (self._unsettled or self._in_flight):
+                while self._unsettled or self._in_flight:
+                    if self.broken is not None or self.storage_error is not None:
+                        return False
                     self._idle.clear()
                     if self._unsettled:
                         await self._idle.wait()
@@ -385,7 +388,7 @@ class Shard:
                         await asyncio.sleep(0.001)
         except TimeoutError:
             return False
-        return self.broken is None
+        return True
 
     def is_quiet(self) -> bool:
         """Whether nothing waits for a batch or for the disk; also where the disk refuses and all must wait."""
@@ -409,7 +412,8 @@ class Shard:
             self._timer.cancel()
         if self._flush_handle is not None:
             self._flush_handle.cancel()
-        whole = self.committer.stop(timeout_s)
+        # whoever waits for what the disk refuses was told so: it gets one more second to heal, not all the time
+        whole = self.committer.stop(timeout_s if self.storage_error is None else min(timeout_s, REFUSING_S))
         self.ledger.close()
         return whole
 
