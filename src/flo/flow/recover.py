@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flo.core.context import Context
@@ -11,10 +11,11 @@ from flo.core.loop.program import Cells, LoopProgram
 from flo.core.record import Applied, GroupView
 from flo.core.record.group import SectionView
 from flo.core.signal import Envelope, parse_signal, time_from_text
+from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route
-from flo.flow.step import MARK_REFUSED, decode_data, effective_context
+from flo.flow.step import decode_data, effective_context
 
 
 class Fold:
@@ -30,7 +31,7 @@ class Fold:
     def block(self, number: int, group: GroupView) -> list[Applied]:
         """Fold one block; the changes of bundle found in it are answered, in order, for the caller to make."""
         events = [_parsed(raw) for raw in group.raws()]
-        self.mark(group, events)
+        self.mark(number, group, events)
         for section in group.sections:
             if section.count:
                 self._section(number, group, section, events)
@@ -42,9 +43,9 @@ class Fold:
                 self.reconciler.apply(event)
         return applied
 
-    def mark(self, group: GroupView, events: list[tuple[Envelope, bytes]]) -> None:
+    def mark(self, number: int, group: GroupView, events: list[tuple[Envelope, bytes]]) -> None:
         """The recorded signals are the de-duplication marks."""
-        self.marks.turn(group.decided_ns)
+        self.marks.turn(group.decided_ns, number)
         for row, (event, raw) in enumerate(events):
             if group.marks.get(row, 0) & MARK_REFUSED:
                 self.marks.add_refused(event.source, event.id, raw)
@@ -122,7 +123,6 @@ def _parsed(raw: bytes) -> tuple[Envelope, bytes]:
     return parse_signal(raw), raw
 
 
-def marks_only(fold: Fold, blocks: Iterable[GroupView]) -> None:
-    """Blocks before the checkpoint: only their marks are needed."""
-    for group in blocks:
-        fold.mark(group, [_parsed(raw) for raw in group.raws()])
+def marks_only(fold: Fold, number: int, group: GroupView) -> None:
+    """A block before the checkpoint: only its marks are needed."""
+    fold.mark(number, group, [_parsed(raw) for raw in group.raws()])

@@ -19,6 +19,7 @@ from flo.core.errors import SignalRejected
 from flo.core.loop.program import EXIT_ERROR, Row
 from flo.core.record import DeadLetter, Group, Killed
 from flo.core.signal import Envelope, parse_signal, time_from_text
+from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route, Router
@@ -26,9 +27,6 @@ from flo.ports.service import Receipt
 
 ACCEPTED = Receipt("accepted")
 DUPLICATE = Receipt("duplicate")
-
-MARK_REFUSED = 1
-"""Flag of a recorded signal that every loop refused by contract: its id may come again with other bytes."""
 
 
 @dataclass(slots=True)
@@ -61,7 +59,7 @@ class Step:
 
     def run(self, batch: Sequence[Submission], group: Group) -> list[list[Receipt]]:
         """Decide a batch into `group`. Receipts are in the order of the signals."""
-        self.marks.turn(group.decided_ns)
+        self.marks.turn(group.decided_ns, group.block)
         group.received_ns = group.decided_ns
         receipts = [self._submission(submission, group) for submission in batch]
         self.router.close_group()

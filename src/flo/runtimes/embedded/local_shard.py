@@ -62,6 +62,7 @@ class LocalShard:
         retention = Retention(self.shard, self._opened.store, lambda: self.book.definition)
         self._tasks = [
             asyncio.create_task(self._opened.checkpointer.run()),
+            asyncio.create_task(self._opened.freezer.run()),
             asyncio.create_task(retention.run()),
         ]
 
@@ -149,6 +150,9 @@ class LocalShard:
             log.error(
                 "the disk kept refusing: what was not acknowledged is lost, what was acknowledged is safe"
             )
+
+    async def checkpoint(self) -> None:
+        await self._opened.checkpointer.take()
 
     async def abandon(self) -> None:
         """End the tasks and the thread without a word to the disk: what is in memory is gone."""

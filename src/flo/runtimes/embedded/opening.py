@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from flo.core.loop.definition import BundleDefinition
 from flo.core.loop.program import Cells, CompiledAction
 from flo.core.record import Applied, decode_group
+from flo.flow.mark_blocks import RecordedMarks
 from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
 from flo.flow.recover import Fold, marks_only
@@ -21,9 +22,12 @@ from flo.ports.disk import Disk
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.checkpointer import SHARED_KEY, Checkpointer, decode_meta
 from flo.runtimes.embedded.crash_points import crash_points
+from flo.runtimes.embedded.freezer import Freezer
 from flo.runtimes.embedded.shard import Shard
 from flo.stores.checkpoints import CheckpointStore
 from flo.stores.ledger import Ledger
+from flo.stores.ledger_view import WriterView
+from flo.stores.marks import MarkStore
 
 log = logging.getLogger("flo.open")
 
@@ -32,6 +36,9 @@ FindBundle = Callable[[str, Mapping[str, bytes] | None], LoadedBundle]
 
 NewClock = Callable[[int], Clock]
 """FLO's clock, from the last time the ledger has seen."""
+
+WINDOW_NS = 86_400_000_000_000
+"""Of de-duplication, before a bundle says another."""
 
 
 @dataclass(slots=True)
@@ -42,6 +49,7 @@ class OpenShard:
     bundle: LoadedBundle | None
     store: CheckpointStore
     checkpointer: Checkpointer
+    freezer: Freezer
     book: Book
     replayed_blocks: int
     took_s: float
@@ -94,7 +102,8 @@ def open_shard(
     )
     book = Book()
     reconciler = Reconciler(book.action)
-    marks = Marks(86_400_000_000_000)
+    marks = Marks(WINDOW_NS, RecordedMarks(WriterView(ledger)))
+    freezer = Freezer(marks, ledger, MarkStore(disk, directory, number))
     step = Step(Router(()), marks, reconciler, number)
     fold = Fold(book.routes, marks, reconciler)
     newest = next(iter(ledger.scan(reverse=True, headers_only=True)), None)
@@ -107,16 +116,19 @@ def open_shard(
         states, fold.ahead = checkpoint.load()
         for name, route in book.routes.items():
             _load(route, states.get(name, {}))
-        since_ns = clock.now_ns() - marks.window_ns
-        older = (block for block in ledger.scan(last=checkpoint.block) if block.written_ns >= since_ns)
-        marks_only(fold, (decode_group(block.payload) for block in older))
         first = checkpoint.block + 1
+    tail = freezer.restore(clock.now_ns(), first - 1)
+    if tail is not None:
+        for block in ledger.scan(first=tail[0], last=tail[1]):
+            marks_only(fold, block.number, decode_group(block.payload))
     replayed = 0
     for block in ledger.scan(first=first):
         fold.routes = book.routes
         for applied in fold.block(block.number, decode_group(block.payload)):
             put_in_force(step, book, find_bundle(applied.revision, applied.files))
+        freezer.freeze_closed()
         replayed += 1
+    freezer.complete(clock.now_ns())
     reached = crash_points()
     shard = Shard(number, ledger, step, reconciler, clock, reached)
     shard.dirty = fold.touched
@@ -124,7 +136,7 @@ def open_shard(
     took = time.perf_counter() - began
     if replayed:
         log.info("shard %d: %d blocks replayed in %.2f s", number, replayed, took)
-    return OpenShard(shard, book.bundle, store, checkpointer, book, replayed, took)
+    return OpenShard(shard, book.bundle, store, checkpointer, freezer, book, replayed, took)
 
 
 def put_in_force(step: Step, book: Book, bundle: LoadedBundle) -> None:
