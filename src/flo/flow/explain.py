@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flo.core.expression import EvaluationError
+from flo.core.expression.conversions import to_json
 from flo.core.expression.trace import Traced, Tracer
 from flo.core.loop.definition import RuleDefinition
 from flo.core.loop.program import LoopProgram
@@ -110,11 +111,7 @@ def _rule(entry: Mapping[str, Any], traced: Traced) -> dict[str, Any]:
 def _tree(traced: Traced) -> dict[str, Any]:
     return {
         "text": traced.text,
-        "value": None if traced.error is not None else _plain(traced.value),
+        "value": None if traced.error is not None else to_json(traced.value),
         "error": None if traced.error is None else str(traced.error),
         "parts": [_tree(part) for part in traced.children],
     }
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float | str | list | dict) else str(value)

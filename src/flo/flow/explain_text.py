@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flo.core.expression import EvaluationError
+from flo.core.expression.conversions import to_json
 from flo.core.expression.trace import Traced
 from flo.core.loop.definition import RuleDefinition
 from flo.core.loop.program import LoopProgram
@@ -198,9 +199,7 @@ def _references(traced: Traced) -> Iterator[Traced]:
 def _outcome(traced: Traced) -> str:
     if isinstance(traced.error, EvaluationError):
         return f"an error ({traced.error.message})"
-    value = traced.value
-    plain = value is None or isinstance(value, bool | int | float | str | list | dict)
-    return _short(value) if plain else str(value)
+    return _short(to_json(traced.value))
 
 
 def _commands(commands: list[dict[str, Any]]) -> Iterator[str]:
