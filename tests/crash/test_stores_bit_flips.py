@@ -74,8 +74,8 @@ def test_flipped_bits_in_a_segment_are_found_and_never_returned(flips: list[tupl
     with Ledger.open(disk, DATA) as ledger:
         kept = [block for block in ledger.scan() if block.codec != CODEC_LOST]
         assert all(block.payload == PAYLOADS[block.number] for block in kept)
-        assert ledger.durable_block >= BLOCKS - LAST_COMMIT
         both_headers_gone = len(flips) > 1
+        assert ledger.durable_block >= BLOCKS - LAST_COMMIT or both_headers_gone
         assert len(kept) >= BLOCKS - LAST_COMMIT - len(flips) or both_headers_gone
 
 

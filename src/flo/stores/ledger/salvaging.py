@@ -22,7 +22,7 @@ from flo.stores.ledger.frames import (
     encode_frame,
     encode_segment_header,
 )
-from flo.stores.ledger.recovery import SEARCH_BYTES, frames_behind
+from flo.stores.ledger.recovery import SEARCH_BYTES, frames_behind, never_begun
 from flo.stores.ledger.segment import Cursor, Segment, refused, write_all
 
 log = logging.getLogger("flo.ledger")
@@ -67,6 +67,8 @@ def salvage(disk: Disk, directory: str, shard: int = 0) -> list[LostBlocks]:
 def _salvage_segment(
     disk: Disk, directory: str, shard: int, segment: Segment, last: int | None
 ) -> list[LostBlocks]:
+    if last is None and segment.try_header() is None and not _is_empty(segment):
+        return _set_aside(disk, directory, segment)
     lost = _lost_of(segment, last)
     if not lost:
         return []
@@ -84,6 +86,30 @@ def _salvage_segment(
     except OSError as error:
         raise refused("salvaging", segment.path, error) from error
     return lost
+
+
+def _is_empty(segment: Segment) -> bool:
+    """Whether nothing was ever written to it; a damaged one is not asked to explain itself."""
+    try:
+        return never_begun(segment)
+    except CorruptLedger:
+        return False
+
+
+def _set_aside(disk: Disk, directory: str, segment: Segment) -> list[LostBlocks]:
+    """The last segment, with both copies of its header gone: without the salt no block in it can be told from chance,
+    and nobody knows how many there were. It is kept as `.damaged`; the ledger ends before it, its first block named.
+    """
+    first = segment.name.first_block
+    log.error("blocks %d and behind it in %s are lost", first, segment.path)
+    try:
+        _copy(disk, segment.path, f"{segment.path}.damaged")
+        disk.sync_directory(directory)
+        disk.remove(segment.path)
+        disk.sync_directory(directory)
+    except OSError as error:
+        raise refused("salvaging", segment.path, error) from error
+    return [LostBlocks(segment.path, first, first)]
 
 
 def _lost_of(segment: Segment, last: int | None) -> list[LostBlocks]:
