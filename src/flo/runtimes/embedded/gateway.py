@@ -164,7 +164,7 @@ class Gateway:
             context = (
                 (context_of(event, now) or root_context(event, now, route)) if route.uses_context else None
             )
-            return route.program.key_of(event, decode_data(route, event), t, now, context)
+            return route.program.key_of(event, decode_data(route, event), t, now, context) or None
         except ContractViolation:
             return None
 
@@ -185,7 +185,9 @@ class _Part:
         self.only: dict[int, frozenset[str]] = {}
 
     def needs(self, needs: Needs) -> Needs:
-        return {place: needs[row] for place, row in enumerate(self.rows) if row in needs} if needs else NOTHING
+        return (
+            {place: needs[row] for place, row in enumerate(self.rows) if row in needs} if needs else NOTHING
+        )
 
 
 class KeyProbe:
@@ -204,7 +206,10 @@ class KeyProbe:
                 fields[type] = field
         names = {field: f"field_{place}" for place, field in enumerate(sorted(set(fields.values())))}
         data = msgspec.defstruct(
-            "Data", [(name, Any, None) for name in names.values()], rename={n: f for f, n in names.items()}, gc=False
+            "Data",
+            [(name, Any, None) for name in names.values()],
+            rename={n: f for f, n in names.items()},
+            gc=False,
         )
         probe = msgspec.defstruct("Probe", [("type", str), ("data", data)], gc=False)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(probe).decode

@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flo.core.errors import SignalRejected
-from flo.core.loop.compiler import BUILT_IN
-from flo.core.loop.definition import EngineDefinition, Place
 from flo.core.record import Answered, Attempted, CommandIssued, CommandOutcome, DeadLetter
 from flo.core.signal import text_from_time
-from flo.engines.emit import EmitEngine
-from flo.engines.registry import Surroundings, build_engine
-from flo.flow.dispatch import Dispatcher, Pending
-from flo.flow.fetch import Fetcher
+from flo.engines.registry import build_engine
+from flo.flow.dispatch import Pending
 from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.reload import LoadedBundle
 from flo.flow.router import Route, Router
@@ -25,12 +21,12 @@ from flo.flow.views.decisions import recent_decision
 from flo.flow.views.record import parse_decision_id
 from flo.ports.clock import Clock
 from flo.ports.disk import Disk
-from flo.ports.engine import Engine
 from flo.ports.service import Receipt
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.broadcast import Broadcast
-from flo.runtimes.embedded.crash_points import crash_points, watched
+from flo.runtimes.embedded.crash_points import crash_points
 from flo.runtimes.embedded.digest import Digest
+from flo.runtimes.embedded.engine_room import EngineRoom, Engines, MakeEngine
 from flo.runtimes.embedded.figures import Figures
 from flo.runtimes.embedded.gateway import Gateway
 from flo.runtimes.embedded.library import Library
@@ -43,12 +39,7 @@ from flo.stores.disk import LocalDisk
 
 log = logging.getLogger("flo.runtime")
 
-DRAIN_S = 10.0
 COMMIT_S = 10.0
-BUILT_IN_ENGINE = EngineDefinition(BUILT_IN, BUILT_IN, Place("flo", 1, 1), concurrency=256, timeout_s=30.0)
-
-
-MakeEngine = Callable[[EngineDefinition, Surroundings], Engine]
 
 
 class EmbeddedRuntime(LedgerQueries):
@@ -62,13 +53,11 @@ class EmbeddedRuntime(LedgerQueries):
         self._gateway = Gateway(self._ports, clock)
         self._figures = Figures()
         self._broadcast = Broadcast()
-        self._dispatcher: Dispatcher | None = None
-        self._fetcher: Fetcher | None = None
         self._bundle: LoadedBundle | None = None
         self._applied_ns = 0
         self._stopping = False
-        self._make_engine: MakeEngine = build_engine
         self._reached = crash_points()
+        self._engines = EngineRoom(clock, library, data, self._gateway.offer, self._learned, self._reached)
         views = {port.number: port.view for port in self._ports}
         super().__init__(lambda: views, library, self._open_commands, self._open_iterations)
 
@@ -94,7 +83,7 @@ class EmbeddedRuntime(LedgerQueries):
             disk or LocalDisk(), str(data), 0, library, lambda digests: held[0].observe(digests), new_clock
         )
         runtime = cls([port], library, data, port.shard.clock)
-        runtime._make_engine = make_engine
+        runtime._engines.make_engine = make_engine
         held.append(runtime)
         port.start()
         return await runtime.begin(bundle, [port.bundle])
@@ -103,7 +92,7 @@ class EmbeddedRuntime(LedgerQueries):
         """Put `bundle` in force where it is not, and start the engines. On failure everything is closed again."""
         try:
             if all(each is not None and each.revision == bundle.revision for each in in_force):
-                await self._turn_to(bundle)
+                await self._turn_to(bundle, self._engines.build(bundle))
             else:
                 await self._apply(bundle, "flo run")
         except BaseException:
@@ -124,41 +113,27 @@ class EmbeddedRuntime(LedgerQueries):
     # -- bundles and engines ------------------------------------------------------------------------------
 
     async def _apply(self, bundle: LoadedBundle, by: str) -> None:
-        """Put a bundle in force in every shard, with nothing routed meanwhile: no signal meets half of each."""
+        """Put a bundle in force in every shard, with nothing routed meanwhile: no signal meets half of each.
+
+        Engines first: a bundle whose engines cannot be had leaves everything as it is.
+        """
+        engines = self._engines.build(bundle)
         await asyncio.to_thread(self._library.keep, bundle)
         self._gateway.close()
         try:
             await asyncio.gather(*(port.apply(bundle, by) for port in self._ports))
             self._applied_ns = self._clock.now_ns()
-            await self._turn_to(bundle)
+            await self._turn_to(bundle, engines)
         finally:
             self._gateway.reopen()
 
-    async def _turn_to(self, bundle: LoadedBundle) -> None:
-        """Start the bundle's engines, end those before; what they had not sent is taken up by the new."""
-        surroundings = Surroundings(
-            clock=self._clock, functions=self._library.functions_path(bundle), data=self._data
-        )
-        engines: dict[str, tuple[Engine, EngineDefinition]] = {
-            BUILT_IN: (watched(EmitEngine(self._gateway.offer), self._reached), BUILT_IN_ENGINE)
-        }
-        for name, definition in bundle.definition.engines.items():
-            engines[name] = (watched(self._make_engine(definition, surroundings), self._reached), definition)
-        dispatcher = Dispatcher(engines, self._clock, self._learned)
-        fetcher = Fetcher(bundle.definition.dependencies, self._clock)
+    async def _turn_to(self, bundle: LoadedBundle, engines: Engines) -> None:
+        self._bundle = bundle
+        await self._engines.turn_to(bundle, engines, _pending(self._open_commands()))
+        fetcher = await self._engines.fetch_from(bundle.definition)
         router = Router(Route(program, program.new_cells()) for program in bundle.programs.values())
         needs = NeedsFetcher(router, fetcher, self._clock)
-        before, fetcher_before = self._dispatcher, self._fetcher
-        self._dispatcher = None
-        if before is not None:
-            await before.stop()
-        self._bundle, self._fetcher = bundle, fetcher
         self._gateway.turn_to(router, None if needs.is_empty else needs)
-        if fetcher_before is not None:
-            await fetcher_before.close()
-        dispatcher.resume(_pending(self._open_commands()))
-        self._dispatcher = dispatcher
-        await dispatcher.start()
 
     async def bundle(self) -> dict[str, Any]:
         definition = self.loaded.definition
@@ -198,16 +173,16 @@ class EmbeddedRuntime(LedgerQueries):
         if loop not in self.loaded.programs:
             raise not_found("loop", loop, self.loaded.programs)
         killed = [each for port in self._ports for each in await port.kill(loop, key, note)]
-        if self._dispatcher is not None:
+        if self._engines.dispatcher is not None:
             gone = set(killed)
-            self._dispatcher.cancel(lambda command: command.key in gone, f"killed: {note}")
+            self._engines.dispatcher.cancel(lambda command: command.key in gone, f"killed: {note}")
         return {"loop": loop, "key": key, "commands": killed}
 
     # -- commands -----------------------------------------------------------------------------------------
 
     def observe(self, digests: list[Digest]) -> None:
         """Groups became durable: dispatch what they command, count them, tell who listens."""
-        dispatcher = self._dispatcher
+        dispatcher = self._engines.dispatcher
         for digest in digests:
             for event in digest.events:
                 if dispatcher is None:
@@ -224,9 +199,9 @@ class EmbeddedRuntime(LedgerQueries):
 
     def resume_shard(self, number: int) -> None:
         """A shard came back from a crash: its open commands are taken up, those already under way stay as they are."""
-        if self._dispatcher is not None:
+        if self._engines.dispatcher is not None:
             port = self._ports[number]
-            self._dispatcher.resume(_pending(port.reconciler.commands))
+            self._engines.dispatcher.resume(_pending(port.reconciler.commands))
 
     def _port_of(self, command_key: str, shard: int | None = None) -> ShardPort | None:
         """The shard that owes a command; None where its end is known."""
@@ -289,7 +264,7 @@ class EmbeddedRuntime(LedgerQueries):
         open_iterations = sum(iteration.loop == name for iteration in self._open_iterations())
         exits = self._figures.loop(name).exits
         engines = {action.engine for actions in program.actions.values() for action in actions}
-        stats = self._dispatcher.stats() if self._dispatcher is not None else {}
+        stats = dispatcher.stats() if (dispatcher := self._engines.dispatcher) is not None else {}
         return {
             **self._loop_line(name, open_iterations, (await self._keys()).get(name, 0)),
             "revision": program.revision,
@@ -314,9 +289,9 @@ class EmbeddedRuntime(LedgerQueries):
             ],
             "engines": {engine: as_dict(stats[engine]) for engine in sorted(engines) if engine in stats},
             "needs": {
-                need: as_dict(self._fetcher.stats()[dependency])
+                need: as_dict(self._engines.fetcher.stats()[dependency])
                 for need, dependency in program.needs.items()
-                if self._fetcher is not None
+                if self._engines.fetcher is not None
             },
         }
 
@@ -348,12 +323,8 @@ class EmbeddedRuntime(LedgerQueries):
         self._stopping = True
         began = time.monotonic()
         await asyncio.gather(*(port.settle(COMMIT_S) for port in self._ports))
-        if self._dispatcher is not None:
-            if not any(port.problem() for port in self._ports):  # what cannot be recorded is not sent either
-                await self._dispatcher.drain(DRAIN_S)
-            await self._dispatcher.stop()
-        if self._fetcher is not None:
-            await self._fetcher.close()
+        # what cannot be recorded is not sent either
+        await self._engines.stop(drain=not any(port.problem() for port in self._ports))
         await asyncio.gather(*(port.stop() for port in self._ports))
         self._broadcast.close()
         log.info("stopped in %.1f s", time.monotonic() - began)
@@ -367,10 +338,7 @@ class EmbeddedRuntime(LedgerQueries):
     async def abandon(self) -> None:
         """Leave everything as it lies, as the end of the process would: how a simulation crashes."""
         self._stopping = True
-        if self._dispatcher is not None:
-            await self._dispatcher.stop(0.0)
-        if self._fetcher is not None:
-            await self._fetcher.close()
+        await self._engines.stop(drain=False)
         for port in self._ports:
             if isinstance(port, LocalShard):
                 await port.abandon()
