@@ -82,8 +82,8 @@ def parse_signal(raw: bytes) -> Envelope:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SignalRejected("json", f"not JSON: {error}") from None
     check_attributes(event)
-    shape = raw.translate(_SHAPE)
-    if _NINETEEN_DIGITS in shape or shape.count(b"[") > DATA_DEPTH_MAX:
+    shape = bytes(event.data).translate(_SHAPE)
+    if _NINETEEN_DIGITS in shape or (len(shape) > DATA_DEPTH_MAX and shape.count(b"[") > DATA_DEPTH_MAX):
         check_data(event.data)
     return event
 
@@ -92,16 +92,22 @@ def check_attributes(event: Envelope) -> None:
     """The rules of CloudEvents 1.0 that a type cannot hold."""
     if event.specversion != "1.0":
         raise SignalRejected("cloudevent", f'specversion is "{event.specversion[:20]}", FLO reads "1.0"')
-    for name in ("id", "source", "type"):
-        value = getattr(event, name)
-        if not value:
-            raise SignalRejected("cloudevent", f"attribute `{name}` is empty")
-        if len(value) > ATTRIBUTE_CHARS_MAX:
-            raise SignalRejected(
-                "cloudevent", f"attribute `{name}` has {len(value)} characters, at most {ATTRIBUTE_CHARS_MAX}"
-            )
+    longest = ATTRIBUTE_CHARS_MAX
+    if not (0 < len(event.id) <= longest and 0 < len(event.source) <= longest and 0 < len(event.type) <= longest):
+        raise _bad_length(event)
     if event.data_base64 is not None:
         event.data = _data_from_base64(event.data_base64)
+
+
+def _bad_length(event: Envelope) -> SignalRejected:
+    for name, value in (("id", event.id), ("source", event.source), ("type", event.type)):
+        if not value:
+            return SignalRejected("cloudevent", f"attribute `{name}` is empty")
+        if len(value) > ATTRIBUTE_CHARS_MAX:
+            break
+    return SignalRejected(
+        "cloudevent", f"attribute `{name}` has {len(value)} characters, at most {ATTRIBUTE_CHARS_MAX}"
+    )
 
 
 def check_data(data: bytes | msgspec.Raw) -> None:

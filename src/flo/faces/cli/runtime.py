@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,6 +49,12 @@ async def start_runtime(options: RunOptions) -> Runtime:
         bundle=options.bundle, data=options.data, workers=options.workers
     )
     return runtime
+
+
+def rare_collections() -> AbstractContextManager[None]:
+    """Spare the process of a running FLO Python's long walks through its state."""
+    collections: AbstractContextManager[None] = _embedded().rare_collections()
+    return collections
 
 
 def run_file(options: RunOptions, signals: Path, progress: Progress) -> dict[str, Any]:

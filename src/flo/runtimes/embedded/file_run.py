@@ -13,6 +13,7 @@ import uvloop
 from flo.core.errors import Overloaded, UsageError
 from flo.core.signal import SIGNAL_BYTES_MAX
 from flo.ports.service import Receipt
+from flo.runtimes.embedded.collector import rare_collections
 from flo.runtimes.embedded.entry import start_runtime
 from flo.runtimes.embedded.runtime import EmbeddedRuntime
 
@@ -38,7 +39,8 @@ def run_file(*, bundle: Path, data: Path, workers: int, signals: Path, progress:
 async def _run(bundle: Path, data: Path, workers: int, signals: Path, progress: Progress) -> dict[str, Any]:
     runtime = await start_runtime(bundle=bundle, data=data, workers=workers)
     try:
-        return await _feed(runtime, signals, progress)
+        with rare_collections():
+            return await _feed(runtime, signals, progress)
     finally:
         await runtime.stop()
 

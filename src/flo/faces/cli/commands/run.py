@@ -97,7 +97,8 @@ async def run_server(
         runner, actual_port = await serve(build_app(running.service, tokens=tokens), host, port)
         try:
             _announce(options, host, actual_port, as_json=as_json)
-            await stop.wait()
+            with runtime.rare_collections():
+                await stop.wait()
             hint("stopping: no new signals; finishing what was taken (Ctrl-C again to end at once)")
         finally:
             await runner.cleanup()

@@ -19,6 +19,7 @@ from typing import Any
 import uvloop
 
 from flo.core.errors import FloError
+from flo.runtimes.embedded.collector import rare_collections
 from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.local_shard import LocalShard
@@ -150,7 +151,8 @@ async def run(descriptor: int, number: int, data: Path, revision: str, directory
     worker = Worker(shard, library, writer)
     held.append(worker)
     shard.start()
-    await worker.serve(reader)
+    with rare_collections():
+        await worker.serve(reader)
 
 
 def main() -> None:
