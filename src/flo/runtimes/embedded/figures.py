@@ -107,7 +107,7 @@ class Figures:
         figures = self.loop(name)
         total = sum(exits.values())
         figures.decisions += total
-        figures.last_ns = at_ns
+        figures.last_ns = max(figures.last_ns, at_ns)  # stored groups are read newest first
         if figures.recent and figures.recent[-1][0] == second:
             figures.recent[-1][1] += total
         else:
