@@ -210,9 +210,16 @@ class Simulation:
         await self.settle()
 
     async def stop(self) -> None:
-        """End it well."""
+        """End it well; time passes as the end needs it."""
         runtime, self._runtime = self.runtime, None
-        await runtime.stop()
+        stopping = asyncio.ensure_future(runtime.stop())
+        while not stopping.done():
+            await self.clock.settle()
+            next_ns = self.clock.next_ns()
+            if next_ns is not None and runtime.is_quiet() and not stopping.done():
+                await self.clock.advance_to(max(next_ns, self.clock.now_ns()))
+            await asyncio.wait((stopping,), timeout=0.000_2)
+        await stopping
 
     async def crash(self, *, power_cut: bool = False) -> None:
         """The process is gone at once; with `power_cut` so is what the disk had not synced."""
