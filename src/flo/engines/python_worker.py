@@ -202,6 +202,7 @@ def _answer(
 
 
 def main(arguments: list[str]) -> None:
+    """Serve calls until the channel closes or the parent is gone."""
     channel_fd, lifeline, functions, journal = (
         int(arguments[0]),
         int(arguments[1]),

@@ -56,6 +56,8 @@ class File(Protocol):
 
 
 class Lock(Protocol):
+    """A held lock; the operating system frees it with the process, however that ends."""
+
     def release(self) -> None: ...
 
 

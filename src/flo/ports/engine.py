@@ -23,6 +23,8 @@ from flo.core.errors import FloError
 
 
 class KeyClass(enum.Enum):
+    """What an engine promises of the idempotency key; it decides what an unknown fate means."""
+
     HONOURS_KEY = "honours the key"
     ASKABLE = "can be asked by key"
     NEITHER = "neither"
@@ -60,7 +62,7 @@ class EngineError(FloError):
 
 
 class EngineRejected(EngineError):
-    pass
+    """The engine said no, and will say no again: the command is a dead letter at once."""
 
 
 class EngineUnavailable(EngineError):
@@ -74,11 +76,11 @@ class EngineUnavailable(EngineError):
 
 
 class RunFailed(EngineError):
-    pass
+    """It ran and failed, and left nothing under its key: sent again, it runs again."""
 
 
 class FateUnknown(EngineError):
-    pass
+    """The request went out and no answer came back: it may or may not have been done."""
 
 
 OutcomeSink = Callable[[str, Answer], None]

@@ -20,6 +20,8 @@ class StoredHeader(Protocol):
 
 
 class StoredBlock(StoredHeader, Protocol):
+    """A block with its payload."""
+
     @property
     def payload(self) -> bytes: ...
 

@@ -67,6 +67,8 @@ class ScalarNode:
 
 @dataclass(frozen=True, slots=True)
 class ListNode:
+    """A list of the YAML, with where it stands."""
+
     items: tuple[Node, ...]
     place: Place
 

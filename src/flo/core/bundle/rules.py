@@ -24,6 +24,7 @@ _SECRET_IN_TEMPLATE = re.compile(r"(?<!\$)\$\{\s*(env|file)\s*:")
 
 
 def read_rules(loop: Section, loop_name: str, names: Names, report: Report) -> tuple[RuleDefinition, ...]:
+    """A loop's rules in the order they are written; problems go to the report."""
     rules: list[RuleDefinition] = []
     first_at: dict[str, Place] = {}
     for node in list_items(loop.nodes.get("rules"), "rules", report):

@@ -56,6 +56,7 @@ def int_of_double(value: float, at: Place | None = None) -> int:
 
 
 def int_of_string(value: str, at: Place | None = None) -> int:
+    """Decimal text as an int of 64 bits."""
     if _INT.fullmatch(value) is None:
         raise _bad(value, "int", "only digits and a sign are read", at)
     number = int(value)
@@ -81,6 +82,7 @@ def uint_of_double(value: float, at: Place | None = None) -> int:
 
 
 def uint_of_string(value: str, at: Place | None = None) -> int:
+    """Decimal text as an unsigned int of 64 bits."""
     if _UINT.fullmatch(value) is None:
         raise _bad(value, "uint", "only digits are read", at)
     number = int(value)

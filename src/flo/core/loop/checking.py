@@ -38,6 +38,8 @@ RECORDABLE = ("bool", "int", "double", "string", "null", "timestamp", "duration"
 
 @dataclass(slots=True)
 class CheckedAction:
+    """One command of a rule, with its expressions checked."""
+
     definition: ActionDefinition
     arguments: CheckedTemplate | None
     target: CheckedTemplate | None

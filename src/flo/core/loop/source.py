@@ -21,14 +21,12 @@ from flo.core.expression import (
     Checked,
     CheckedTemplate,
     Emitter,
-    EvaluationError,
     emit_template,
 )
 from flo.core.loop.checking import CheckedAction, CheckedLoop
 from flo.core.loop.definition import RuleDefinition
 from flo.core.loop.program import EXIT_ERROR, KEY_CHARS_MAX, Calls
-from flo.core.loop.support import as_bool, as_state, bad_key, failed, failed_masked, key_text
-from flo.core.state import StateError
+from flo.core.loop.support import NAMES, failed, failed_masked
 
 
 class LoopSource:
@@ -61,13 +59,8 @@ class LoopSource:
     def _names(self, calls: Calls) -> dict[str, Any]:
         loop = self.loop
         names: dict[str, Any] = {
-            "EvaluationError": EvaluationError,
-            "StateError": StateError,
-            "as_bool": as_bool,
-            "as_state": as_state,
-            "bad_key": bad_key,
+            **NAMES,
             "failed": failed_masked if loop.mask.paths else failed,
-            "key_text": key_text,
             "calls": calls,
             "loop_name": self.definition.name,
             "loop_owner": self.definition.owner,

@@ -103,3 +103,14 @@ def _described(value: Any) -> str:
         return "null"
     names = {dict: "a map", list: "a list", str: "a text", bool: "a bool", bytes: "bytes"}
     return names.get(type(value), f"a {type(value).__name__}")
+
+
+NAMES: Mapping[str, Any] = {
+    "EvaluationError": EvaluationError,
+    "StateError": StateError,
+    "as_bool": as_bool,
+    "as_state": as_state,
+    "bad_key": bad_key,
+    "key_text": key_text,
+}
+"""What every loop's source calls by name."""

@@ -66,7 +66,8 @@ class IterationClosed(_Event, frozen=True, kw_only=True, tag="iteration"):
 
 
 class DeadLetter(_Event, frozen=True, kw_only=True, tag="dead"):
-    """A signal or a command that could not be processed. Its number is `<shard>-<block>-<n>`, n its place among the block's dead letters.
+    """A signal or a command that could not be processed. Its id is `<shard>-<block>-<n>`, n its place among the events
+    of its block.
 
     `signal` is the row in this block's signals; a command's dead letter has `command_key` instead.
     `applied`: the loop's state already holds the signal, so a replay must not count it again.
@@ -115,7 +116,9 @@ class Note(_Event, frozen=True, kw_only=True, tag="note"):
 
 
 class Applied(_Event, frozen=True, kw_only=True, tag="bundle"):
-    """From the next block on, decisions are made under this revision. `files` is the whole bundle, so that the ledger alone explains."""
+    """From the next block on, decisions are made under this revision. `files` is the whole bundle, so that the ledger
+    alone explains.
+    """
 
     revision: str
     files: dict[str, bytes]

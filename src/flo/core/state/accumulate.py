@@ -27,6 +27,7 @@ Adder = Callable[[Iterable[Pane], int, Any], None]
 
 
 def begin(figure: Figure) -> Any:
+    """A figure before anything was measured."""
     match figure.role:
         case "min" | "max" | "previous":
             return None

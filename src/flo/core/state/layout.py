@@ -132,6 +132,7 @@ def width(over_ns: int | None, role: str) -> int:
 
 
 def duration_label(ns: int | None) -> str:
+    """A length of time as a name in generated code: `10m`, or `ever`."""
     if ns is None:
         return "ever"
     for unit, length in UNITS:
@@ -152,6 +153,7 @@ def check(definitions: Sequence[StateDefinition], types: Mapping[str, str]) -> N
 
 
 def faults(definition: StateDefinition, measured: str) -> Iterator[str]:
+    """Everything that is wrong with a definition whose expression yields `measured`."""
     kind = definition.kind
     if kind not in STATE_KINDS:
         yield f"{kind} is no kind of state; it is one of {', '.join(STATE_KINDS)}"

@@ -24,6 +24,7 @@ class FieldPlan:
 
 
 def field_plan(definition: StateDefinition, measured: str) -> FieldPlan:
+    """What rules can read of a definition, and in which locals it stands."""
     name, kind = definition.name, definition.kind
     if kind == "last":
         fields = {

@@ -62,6 +62,7 @@ def add_value(values: Values, value: float) -> Values:
 
 
 def merge_values(one: Values, other: Values) -> Values:
+    """Two samples together: exact while they are few, a digest beyond."""
     if type(one) is list and type(other) is list:
         both = sorted(one + other)
         return _digest(both) if len(both) > RAW_MAX else both
@@ -91,6 +92,7 @@ def add_distinct(distinct: Distinct, value: Any) -> Distinct:
 
 
 def merge_distinct(one: Distinct, other: Distinct) -> Distinct:
+    """Two sets together: exact while they are small, a sketch beyond."""
     if type(one) is set and type(other) is set:
         both = one | other
         return _hll(both) if len(both) > RAW_MAX else both

@@ -25,6 +25,8 @@ READS = (
 
 
 class Form(enum.Enum):
+    """How events stand in a request body."""
+
     STRUCTURED = "structured"
     BATCH = "batch"
     LINES = "lines"

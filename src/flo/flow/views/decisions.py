@@ -25,6 +25,8 @@ QUERY_KEYS = ("loop", "key", "rule", "result", "since", "until")
 
 @dataclass(frozen=True, slots=True)
 class DecisionQuery:
+    """Which decisions are looked for; None asks for nothing."""
+
     loop: str | None = None
     key: str | None = None
     rule: str | None = None
@@ -51,6 +53,7 @@ def decision_query(query: Mapping[str, str]) -> DecisionQuery:
 
 
 def query_time(name: str, text: str | None) -> int | None:
+    """A time of a query; `UsageError` names the filter and the form that is read."""
     if text is None:
         return None
     try:

@@ -48,11 +48,19 @@ def page(views: Sequence[LedgerView], search: Search, limit: int, cursor: str | 
     return Page(items, None)
 
 
+def everything(views: Sequence[LedgerView], search: Search) -> Iterator[dict[str, Any]]:
+    """All that `search` finds in all shards, merged by time, in one pass. Memory: a block of each shard."""
+    streams = [((-time, view.shard, item) for time, _, item in search(view, END)) for view in views]
+    for _, _, item in heapq.merge(*streams, key=lambda found: (found[0], found[1])):
+        yield item
+
+
 def encode_cursor(places: Mapping[int, Place]) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(dict(places))).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str | None, views: Sequence[LedgerView]) -> dict[int, Place]:
+    """The place each shard was left at; `UsageError` for a cursor that FLO did not give."""
     places = {view.shard: END for view in views}
     if cursor is None:
         return places

@@ -120,6 +120,7 @@ def decision_record(
 
 
 def command_view(command: Any) -> dict[str, Any]:
+    """A command as its decision's record shows it."""
     return {
         "key": command.key,
         "engine": command.engine,

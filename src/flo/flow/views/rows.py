@@ -159,7 +159,8 @@ def commands(
         if not isinstance(event, CommandIssued):
             return None
         command = event.command
-        outcome, waiting = outcomes.get(command.key), open_commands.get(command.key)
+        # its own outcome is not asked for again: over a whole ledger they would fill memory
+        outcome, waiting = outcomes.pop(command.key, None), open_commands.get(command.key)
         status = (
             outcome.outcome if outcome is not None else waiting.state if waiting is not None else "pending"
         )
@@ -198,6 +199,7 @@ def commands(
 
 
 def open_iteration(iteration: OpenIteration) -> dict[str, Any]:
+    """An iteration whose end is not known, as it is listed."""
     return {
         "loop": iteration.loop,
         "key": iteration.key,
@@ -222,7 +224,7 @@ def ended_iterations(query: Mapping[str, str]) -> Callable[[LedgerView, Place], 
         if isinstance(event, IterationClosed):
             found = {"loop": event.loop, "key": event.key, "seq": event.seq, "status": event.status}
             root = None
-        elif isinstance(event, Killed):
+        elif isinstance(event, Killed) and event.why != "operator":  # else its iterations say so themselves
             found = {"loop": event.loop, "key": event.key, "seq": None, "status": "killed"}
             root = event.root
         else:

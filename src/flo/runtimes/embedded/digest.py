@@ -29,6 +29,7 @@ class Digest(msgspec.Struct, frozen=True, array_like=True):
 
 
 def digest_of(group: Group) -> Digest:
+    """What figures and the live stream need of a group, without its rows."""
     loops = []
     for number, section in enumerate(group.sections):
         if not section.rows:

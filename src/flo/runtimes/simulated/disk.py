@@ -133,6 +133,8 @@ class SimulatedFile:
 
 
 class SimulatedLock:
+    """A lock of the simulated disk; a power cut frees it."""
+
     def __init__(self, disk: SimulatedDisk, path: str, epoch: int) -> None:
         self._disk = disk
         self._path = path

@@ -55,12 +55,16 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
+    """The last chunk of a checkpoint: without it the file is not whole."""
+
     chunks: int
     entries: int
     meta: bytes  # its writer's own
 
 
 class Columns(msgspec.Struct, frozen=True, array_like=True):
+    """Entries of one loop, column by column."""
+
     loop: str
     keys: list[str]
     blocks: bytes  # u64, little endian
@@ -77,6 +81,8 @@ _BIG_ENDIAN = struct.pack("=H", 1) == struct.pack(">H", 1)
 
 
 class CheckpointName(NamedTuple):
+    """What a checkpoint's file name says of it."""
+
     block: int
     sequence: int
     is_base: bool

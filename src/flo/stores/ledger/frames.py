@@ -98,6 +98,8 @@ class Frame(NamedTuple):
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What every segment file begins with."""
+
     shard: int
     sequence: int  # grows with every segment file ever begun in this shard
     first_block: int
@@ -134,6 +136,7 @@ def frame_size_bytes(payload_bytes: int, summary_bytes: int) -> int:
 
 
 def encode_segment_header(header: SegmentHeader) -> bytes:
+    """A segment's first bytes, with their checksum."""
     fields = _SEGMENT.pack(
         SEGMENT_MAGIC,
         FORMAT_VERSION,
@@ -260,6 +263,7 @@ def decode_block(frame: Frame, data: bytes | memoryview, salt: int) -> Block | N
 
 
 def block_header(frame: Frame, summary: bytes) -> BlockHeader:
+    """A frame as readers see it, without its payload."""
     return BlockHeader(
         number=frame.number,
         codec=frame.codec,

@@ -31,6 +31,8 @@ LOST_BLOCKS_MAX: Final = 10_000_000  # 72 bytes each are written to hold their p
 
 
 class LostBlocks(NamedTuple):
+    """Blocks that could not be saved, and the file they stood in."""
+
     path: str
     first_block: int
     last_block: int

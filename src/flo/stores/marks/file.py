@@ -30,6 +30,8 @@ _FIELDS: Final = struct.Struct("<8sII")
 
 
 class Head(msgspec.Struct, frozen=True):
+    """What a file of marks says of itself."""
+
     first_block: int
     last_block: int
     start_ns: int

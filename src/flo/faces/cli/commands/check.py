@@ -51,6 +51,7 @@ def command(directory: Path, code: str | None, as_json: bool) -> int:
 
 
 def count(bundle: LoadedBundle) -> dict[str, Any]:
+    """What a bundle holds, in numbers."""
     return {
         "revision": bundle.revision,
         "loops": len(bundle.programs),

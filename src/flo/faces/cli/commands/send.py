@@ -94,6 +94,7 @@ def _progress(file: Path, *, as_json: bool) -> Progress:
 
 
 def summarise(sent: Sent, took_s: float, *, interrupted: bool) -> dict[str, Any]:
+    """What became of the signals, as `--json` prints it."""
     count = sent.accepted + sent.duplicates + sent.rejected_count
     return {
         "accepted": sent.accepted,
@@ -109,6 +110,7 @@ def summarise(sent: Sent, took_s: float, *, interrupted: bool) -> dict[str, Any]
 
 
 def print_summary(summary: dict[str, Any]) -> None:
+    """What became of the signals, for people."""
     say(
         f"{summary['accepted']} accepted, {summary['duplicates']} duplicates, {summary['rejected']} rejected "
         f"in {summary['seconds']:.1f} s"

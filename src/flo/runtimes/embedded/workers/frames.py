@@ -22,6 +22,8 @@ _HEAD = struct.Struct("<I")
 
 
 class Offer(msgspec.Struct, array_like=True, tag=0):
+    """To a worker: decide these signals."""
+
     number: int
     raws: list[bytes]
     needs: dict[int, dict[str, dict[str, Any]]]
@@ -30,17 +32,23 @@ class Offer(msgspec.Struct, array_like=True, tag=0):
 
 
 class Learn(msgspec.Struct, array_like=True, tag=1):
+    """To a worker: what engines said of its commands."""
+
     number: int
     events: list[Attempted | Answered | CommandOutcome | DeadLetter]
 
 
 class Apply(msgspec.Struct, array_like=True, tag=2):
+    """To a worker: put this revision in force."""
+
     number: int
     revision: str
     by: str
 
 
 class Kill(msgspec.Struct, array_like=True, tag=3):
+    """To a worker: end open iterations."""
+
     number: int
     loop: str
     key: str | None
@@ -61,6 +69,8 @@ class Shared(msgspec.Struct, array_like=True, tag=5):
 
 
 class Stop(msgspec.Struct, array_like=True, tag=6):
+    """To a worker: commit what was taken, checkpoint, end."""
+
     number: int
 
 
@@ -76,6 +86,8 @@ class Receipts(msgspec.Struct, array_like=True, tag=0):
 
 
 class Result(msgspec.Struct, array_like=True, tag=1):
+    """From a worker: the answer to a request of this number."""
+
     number: int
     value: Any
 
@@ -90,6 +102,8 @@ class Failure(msgspec.Struct, array_like=True, tag=2):
 
 
 class Durable(msgspec.Struct, array_like=True, tag=3):
+    """From a worker: groups that are durable now."""
+
     digests: list[Digest]
 
 

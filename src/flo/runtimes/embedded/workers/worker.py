@@ -141,6 +141,7 @@ class Worker:
 
 
 async def run(descriptor: int, number: int, data: Path, revision: str, directory: Path | None) -> None:
+    """One shard's process, from opening its ledger to the word to stop or the end of its parent."""
     library = Library(data, None, directory)
     library.load(
         library.archive.files(revision)
