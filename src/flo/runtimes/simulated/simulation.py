@@ -36,8 +36,9 @@ from flo.stores.bundle_archive import BundleArchive
 from flo.stores.bundle_functions import load_functions
 
 DATA = Path("/simulated")
-SETTLE_S = 10.0
-NS_PER_MS = 1_000_000
+STOP_NS_MAX = 30_000_000_000
+STUCK_S = 0.02
+"""A commit takes less: who has not ended by then waits for time to pass."""
 
 
 class MemoryArchive(BundleArchive):
@@ -210,15 +211,14 @@ class Simulation:
         await self.settle()
 
     async def stop(self) -> None:
-        """End it well; time passes as the end needs it."""
+        """End it well; where that waits for something, time passes, half a minute at most."""
         runtime, self._runtime = self.runtime, None
         stopping = asyncio.ensure_future(runtime.stop())
-        while not stopping.done():
-            await self.clock.settle()
+        end_ns = self.clock.now_ns() + STOP_NS_MAX
+        while not (await asyncio.wait((stopping,), timeout=STUCK_S))[0]:
             next_ns = self.clock.next_ns()
-            if next_ns is not None and runtime.is_quiet() and not stopping.done():
+            if next_ns is not None and next_ns <= end_ns and runtime.is_quiet():
                 await self.clock.advance_to(max(next_ns, self.clock.now_ns()))
-            await asyncio.wait((stopping,), timeout=0.000_2)
         await stopping
 
     async def crash(self, *, power_cut: bool = False) -> None:
