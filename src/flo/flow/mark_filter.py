@@ -43,10 +43,13 @@ class MarkFilter:
         """False: it was never added. True: probably it was."""
         table, bits = self._table, self._bits
         place = hash & _LOW
+        at = place % bits
+        if not table[at >> 3] >> (at & 7) & 1:
+            return False  # three of four times
         step = (hash >> 32) | 1
-        for _ in range(PROBES):
+        for _ in range(PROBES - 1):
+            place += step
             at = place % bits
             if not table[at >> 3] >> (at & 7) & 1:
                 return False
-            place += step
         return True

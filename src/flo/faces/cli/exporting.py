@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -71,6 +71,45 @@ def write_parquet(rows: Iterable[dict[str, Any]], file: BinaryIO) -> int:
             count += len(group)
             group = list(islice(remaining, ROWS_PER_GROUP))
     return count
+
+
+def write_columns(fields: Mapping[str, str], batches: Iterable[dict[str, list[Any]]], file: BinaryIO) -> int:
+    """Batches that lie in columns already, to Parquet; how many rows. A row group holds about 50,000 of them."""
+    schema = pyarrow.schema([(name, _column_type(kind)) for name, kind in fields.items()])
+    count = waiting = 0
+    tables: list[Any] = []
+    with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in batches:
+            columns = [_array(batch[name], kind) for name, kind in fields.items()]
+            tables.append(pyarrow.Table.from_arrays(columns, schema=schema))
+            waiting += tables[-1].num_rows
+            if waiting >= ROWS_PER_GROUP:
+                writer.write_table(pyarrow.concat_tables(tables))
+                count, waiting, tables = count + waiting, 0, []
+        if tables:
+            writer.write_table(pyarrow.concat_tables(tables))
+    return count + waiting
+
+
+def _column_type(kind: str) -> Any:
+    match kind:
+        case "int":
+            return pyarrow.int64()
+        case "uint":
+            return pyarrow.uint64()
+        case "float":
+            return pyarrow.float64()
+        case "bool":
+            return pyarrow.bool_()
+        case "time":
+            return pyarrow.timestamp("ns", tz="UTC")
+    return pyarrow.string()
+
+
+def _array(values: list[Any], kind: str) -> Any:
+    if kind == "json":
+        values = [None if value is None else _encode(value).decode() for value in values]
+    return pyarrow.array(values, type=_column_type(kind))
 
 
 def _schema(rows: list[dict[str, Any]]) -> Any:

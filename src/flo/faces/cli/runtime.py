@@ -79,6 +79,21 @@ def export_rows(data: Path, kind: str, query: Mapping[str, str]) -> Iterator[dic
     return rows
 
 
+class Columns(Protocol):
+    """Rows as columns: each batch has a list for every field. See `flo.runtimes.embedded.export_columns`."""
+
+    @property
+    def fields(self) -> Mapping[str, str]: ...
+    @property
+    def batches(self) -> Iterator[dict[str, list[Any]]]: ...
+
+
+def export_decisions(data: Path, query: Mapping[str, str], progress: Progress) -> Columns:
+    """The decisions of a data directory as columns; `progress` is told blocks done, and in all."""
+    columns: Columns = _embedded().export_decisions(data, query, progress)
+    return columns
+
+
 def load(directory: Path) -> LoadedBundle:
     """Read, check and compile a directory. Raises `BundleError` with every problem, or `UsageError`."""
     loaded: LoadedBundle = importlib.import_module("flo.runtimes.embedded.entry").load_directory(directory)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from flo.faces.cli import runtime
 from flo.faces.cli.client import DEFAULT_URL, Client, HttpSource
@@ -39,6 +39,13 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class _InOnePass(Protocol):
+    """A service that gives a whole list without pages."""
+
+    def every(self, kind: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]: ...
+
+
 def open_source(to: str | None, data: Path | None) -> closing[Source]:
     """The source that the options name, to be used in a `with`. Naming both is wrong use."""
     if data is not None:
@@ -65,6 +72,9 @@ class DataSource:
         self._runner = asyncio.Runner()
 
     def rows(self, kind: str, query: Mapping[str, str], limit: int | None = None) -> Iterator[dict[str, Any]]:
+        if limit is None and isinstance(self._service, _InOnePass):
+            yield from self._service.every(kind, query)
+            return
         lists: dict[str, Callable[[Mapping[str, str], int, str | None], Awaitable[Page]]] = {
             "decisions": self._service.decisions,
             "dead-letters": self._service.dead_letters,

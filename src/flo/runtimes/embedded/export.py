@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flo.core.errors import UsageError
 from flo.core.record import decode_group
 from flo.core.signal import parse_signal, text_from_time, time_from_text
 from flo.flow.views.decisions import query_time
 from flo.runtimes.embedded.checkpointer import SHARED_KEY, decode_meta
 from flo.runtimes.embedded.library import Library
+from flo.runtimes.embedded.shard_views import shards_of
 from flo.stores.checkpoints import CheckpointStore
 from flo.stores.disk import LocalDisk
 from flo.stores.ledger import LedgerReader
@@ -21,10 +21,7 @@ from flo.stores.ledger_view import ReaderView
 
 def export_rows(data: Path, kind: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Oldest first, streamed. `kind`: signals | state."""
-    shards = sorted(int(path.name.removeprefix("shard-")) for path in data.glob("shard-*"))
-    if not shards:
-        raise UsageError(f"{data} holds no FLO data: name the directory that `flo run` was given as --data")
-    for shard in shards:
+    for shard in shards_of(data):
         yield from _signals(data, shard, query) if kind == "signals" else _state(data, shard, query)
 
 

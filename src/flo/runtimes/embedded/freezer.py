@@ -55,7 +55,9 @@ class Freezer:
         Gives the last blocks up to `last_block`, as (first, last), whose marks are for the caller to read into memory.
         """
         since_ns = now_ns - self._marks.window_ns
-        for file in self._store.load(since_ns, self._payload):
+        files = self._store.load(since_ns, self._payload)
+        self._marks.turn_to(MarkFilter(int(ROOM * sum(file.count for file in files))))
+        for file in files:
             self._adopt(file)
         tail: tuple[int, int] | None = None
         for generation in self._cut(self._missing(since_ns, last_block)):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from flo.core.record import CommandOutcome
 from flo.flow.explain import explain
 from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.views.decisions import decision_query, find_decision, outcomes_of, search_decisions
-from flo.flow.views.listing import page
+from flo.flow.views.listing import everything, page
 from flo.flow.views.record import parse_decision_id
 from flo.flow.views.rows import (
     ITERATION_KEYS,
@@ -110,6 +110,28 @@ class LedgerQueries:
         views = list(self._views().values())
         ended = await asyncio.to_thread(page, views, ended_iterations(query), limit - len(items), cursor)
         return Page(items + ended.items, ended.next)
+
+    def every(self, kind: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """All rows of a list, in its order and in one pass: what exports are made of. Blocks the thread it is read on."""
+        views = list(self._views().values())
+        match kind:
+            case "decisions":
+                yield from everything(views, search_decisions(decision_query(query), self._library.program))
+            case "dead-letters":
+                gone: dict[str, str] = {}
+                for view in views:
+                    gone.update(gone_dead_letters(view))
+                yield from everything(views, dead_letters(query, gone))
+            case "commands":
+                yield from everything(views, commands(query, dict(self._open_commands()), {}))
+            case "iterations":
+                check_query(query, ITERATION_KEYS, "iterations")
+                if "since" not in query and "until" not in query:
+                    wanted = [name for name in ("loop", "key", "status") if name in query]
+                    for item in map(open_iteration, reversed(list(self._open_iterations()))):
+                        if all(item[name] == query[name] for name in wanted):
+                            yield item
+                yield from everything(views, ended_iterations(query))
 
 
 def not_found(what: str, name: str, known: Iterable[str]) -> NotFound:

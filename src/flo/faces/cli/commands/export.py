@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from flo.faces.cli import exporting, runtime
 from flo.faces.cli.failure import WRONG_USE, CommandFailed
 from flo.faces.cli.options import PATH, json_option, period_options, source_options
-from flo.faces.cli.output import hint, print_json
+from flo.faces.cli.output import console, hint, print_json
 from flo.faces.cli.source import open_source
 
 LISTS = ("decisions", "commands", "dead-letters", "iterations")
@@ -48,7 +49,8 @@ def command(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    """Write rows, newest first, as JSON lines or Parquet. `signals` and `state` need --data."""
+    """Write rows as JSON lines or Parquet: lists newest first, `signals` and, in Parquet, the decisions of --data oldest
+    first. `signals` and `state` need --data. With --loop, each piece of state is a Parquet column of its own."""
     if form == "parquet":
         exporting.require_parquet()
         if output is None:
@@ -66,6 +68,9 @@ def command(
     if kind in LEDGER_ONLY:
         assert data is not None
         count = _write(runtime.export_rows(data, kind, query), form, output)
+    elif kind == "decisions" and form == "parquet" and data is not None and to is None:
+        assert output is not None
+        count = _write_decisions(data, query, output)
     else:
         with open_source(to, data) as source:
             count = _write(source.rows(kind, query), form, output)
@@ -82,3 +87,15 @@ def _write(rows: Iterator[dict[str, Any]], form: str, output: Path | None) -> in
         return (
             exporting.write_parquet(rows, file) if form == "parquet" else exporting.write_ndjson(rows, file)
         )
+
+
+def _write_decisions(data: Path, query: dict[str, str], output: Path) -> int:
+    out = console(stderr=True)
+    parts = (TextColumn("exporting"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*parts, console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task("exporting")
+        columns = runtime.export_decisions(
+            data, query, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+        with exporting.replacing(output) as file:
+            return exporting.write_columns(columns.fields, columns.batches, file)
