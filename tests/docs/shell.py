@@ -137,7 +137,7 @@ class Shell:
 
 _SETTLED = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,]\d+)?Z?"), "<time>"),
-    (re.compile(r"\brevision [0-9a-f]{12}\b"), "revision <revision>"),
+    (re.compile(r"(\brevision\"?:? ?\"?)[0-9a-f]{12}\b"), r"\1<revision>"),
     (re.compile(r'"[0-9a-f]{64}"'), '"<digest>"'),
     (re.compile(r"\b\d+(\.\d+)? (ms|s)\b"), "<duration>"),
     (re.compile(r"^(seconds +)[\d.e-]+$"), r"\1<duration>"),
