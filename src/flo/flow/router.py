@@ -64,7 +64,7 @@ class _Select:
     __slots__ = ("_always", "_by_value", "_decode", "_everyone")
 
     def __init__(self, field: str, crowd: list[Route], everyone: list[Route]) -> None:
-        probe = msgspec.defstruct("Probe", [("value", Any, None)], rename={"value": field})
+        probe = msgspec.defstruct("Probe", [("value", Any, None)], rename={"value": field}, gc=False)
         self._decode: Callable[[Any], Any] = msgspec.json.Decoder(probe).decode
         wanted = {route: route.program.where_equals for route in crowd}
         constants: dict[Route, str | None] = {
@@ -91,6 +91,7 @@ class Router:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.all = tuple(routes)
+        self._by_name = {route.name: route for route in self.all}
         by_type: dict[str, list[Route]] = {}
         for route in self.all:
             for type in route.program.definition.on:
@@ -106,9 +107,10 @@ class Router:
             if select is not None:
                 self.select[type] = select
 
-    def close_group(self) -> None:
-        for route in self.all:
-            route.rows = None
+    def close_group(self, group: Group) -> None:
+        """The loops that met a signal of this group begin the next one anew; thousands may have met none."""
+        for section in group.sections:
+            self._by_name[section.loop].rows = None
 
 
 def _mask_of(routes: Iterable[Route]) -> Mask:

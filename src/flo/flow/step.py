@@ -62,7 +62,7 @@ class Step:
         self.marks.turn(group.decided_ns, group.block)
         group.received_ns = group.decided_ns
         receipts = [self._submission(submission, group) for submission in batch]
-        self.router.close_group()
+        self.router.close_group(group)
         return receipts
 
     def _submission(self, submission: Submission, group: Group) -> list[Receipt]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class EmbeddedRuntime(LedgerQueries):
         self._figures = Figures()
         self._broadcast = Broadcast()
         self._bundle: LoadedBundle | None = None
+        self._results: dict[str, Callable[[int], str | None]] = {}  # by loop: what an exit means
         self._applied_ns = 0
         self._stopping = False
         self._reached = crash_points()
@@ -129,6 +130,7 @@ class EmbeddedRuntime(LedgerQueries):
 
     async def _turn_to(self, bundle: LoadedBundle, engines: Engines) -> None:
         self._bundle = bundle
+        self._results = {name: program.result for name, program in bundle.programs.items()}
         await self._engines.turn_to(bundle, engines, _pending(self._open_commands()))
         fetcher = await self._engines.fetch_from(bundle.definition)
         router = Router(Route(program, program.new_cells()) for program in bundle.programs.values())
@@ -193,9 +195,8 @@ class EmbeddedRuntime(LedgerQueries):
                 elif isinstance(event, CommandOutcome):
                     dispatcher.forget(event.command_key)
         if self._bundle is not None:
-            results = {name: program.result for name, program in self._bundle.programs.items()}
-            self._figures.observe(digests, results, self._clock.now_ns())
-            self._broadcast.publish(digests, results)
+            self._figures.observe(digests, self._results, self._clock.now_ns())
+            self._broadcast.publish(digests, self._results)
 
     def resume_shard(self, number: int) -> None:
         """A shard came back from a crash: its open commands are taken up, those already under way stay as they are."""
