@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -65,6 +65,10 @@ KEY_HEADER_CHARS_MAX = 255
 """Longer `Idempotency-Key` values are cut off or refused by common gateways; such keys travel as their
 SHA-256.
 """
+
+STARS = "***"
+HIDDEN_CHARS_MIN = 4
+"""Shorter secrets are no secrets, and hiding them would star every answer."""
 
 OWN_HEADERS = frozenset(
     {
@@ -116,8 +120,12 @@ class WebhookEngine:
         honours_key: bool = False,
         paths: bool = False,
         allow_private: bool = False,
+        hidden: Iterable[str] = (),
     ) -> None:
-        """Values are revealed ones. Raises `UsageError` for a URL that no request may go to."""
+        """Values are revealed ones; those in `hidden` become stars wherever the receiver says them back.
+
+        Raises `UsageError` for a URL that no request may go to.
+        """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
             raise UsageError(
@@ -134,6 +142,7 @@ class WebhookEngine:
         self._secret = None if secret is None else secret.encode()
         self._headers = dict(headers or {})
         self._paths = paths
+        self._hidden = [value for value in hidden if len(value) >= HIDDEN_CHARS_MIN]
         self.key_class = KeyClass.HONOURS_KEY if honours_key else KeyClass.NEITHER
         self._session: aiohttp.ClientSession | None = None
 
@@ -244,9 +253,16 @@ class WebhookEngine:
     async def _answer(self, response: aiohttp.ClientResponse) -> Answer:
         status = response.status
         body = await _read_up_to(response, BODY_BYTES_MAX)
+        location, reason = response.headers.get("Location"), response.reason or ""
+        for (
+            secret
+        ) in self._hidden:  # a receiver that echoes its request must not write secrets into the ledger
+            body = None if body is None else body.replace(secret.encode(), STARS.encode())
+            location = None if location is None else location.replace(secret, STARS)
+            reason = reason.replace(secret, STARS)
         if 200 <= status < 300:
-            return _success(status, body, response.headers.get("Location"))
-        detail = f"{self._host} answered {status} {response.reason or ''}".rstrip()
+            return _success(status, body, location)
+        detail = f"{self._host} answered {status} {reason}".rstrip()
         if status in UNAVAILABLE_STATUSES:
             raise EngineUnavailable(detail, self._retry_after_s(response.headers))
         if 300 <= status < 400:
@@ -340,8 +356,13 @@ def webhook_from_settings(
         for name, setting in WebhookEngine.settings.items()
     }
 
+    hidden: list[str] = []
+
     def shown(value: Any) -> str:
-        return reveal(value) if isinstance(value, Secret) else str(value)
+        if not isinstance(value, Secret):
+            return str(value)
+        hidden.append(reveal(value))
+        return hidden[-1]
 
     return WebhookEngine(
         shown(values["url"]),
@@ -351,4 +372,5 @@ def webhook_from_settings(
         honours_key=values["honours_key"],
         paths=values["paths"],
         allow_private=values["allow_private"],
+        hidden=hidden,
     )
