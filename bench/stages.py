@@ -6,6 +6,7 @@ worker, but for the event loop between them. Syncing is waiting, not work, and s
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route, Router
 from flo.flow.step import Step, Submission, decode_data
+from flo.runtimes.embedded.collector import rare_collections
 from flo.runtimes.embedded.digest import digest_of
 from flo.runtimes.embedded.entry import load_directory
 from flo.runtimes.embedded.figures import Figures
@@ -61,8 +63,9 @@ def profile(report: Report, bundle: Path, signals: Path) -> None:
     parts, whole = Route(program, program.new_cells()), Route(program, program.new_cells())
     step = Step(Router([whole]), Marks(WINDOW_NS), Reconciler(lambda loop, rule, n: None))
     figures, results = Figures(), {"score": program.result}
-    with tempfile.TemporaryDirectory(prefix="flo-bench-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="flo-bench-") as scratch, contextlib.ExitStack() as stack:
         ledger = Ledger.open(LocalDisk(), scratch, 0)
+        stack.enter_context(rare_collections())
         for block, lines in enumerate(_read(stages, signals), 1):
             count += len(lines)
             _inside_step(stages, parts, lines)
