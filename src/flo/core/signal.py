@@ -199,6 +199,8 @@ def _time_from_text_slowly(text: str) -> int:
     base = (delta.days * 86_400 + delta.seconds + leap) * NS_PER_S
     is_utc = match.group(8) is None
     if not is_utc:
+        if int(match.group(9)) > 23 or int(match.group(10)) > 59:
+            raise SignalRejected("cloudevent", f'time "{text[:40]}": its offset is at most 23:59')
         offset = (int(match.group(9)) * 3600 + int(match.group(10)) * 60) * NS_PER_S
         base += -offset if match.group(8) == "+" else offset
     if not TIME_NS_MIN + NS_PER_S <= base <= TIME_NS_MAX - NS_PER_S:
