@@ -6,13 +6,14 @@ import argparse
 import json
 from collections.abc import Callable
 
-from bench import latency, rules, w1
+from bench import latency, restart, rules, w1
 from bench.report import Options, Report, machine_text
 
 BENCHES: dict[str, tuple[str, Callable[[Options], Report]]] = {
     "w1": (w1.ABOUT, w1.run),
     "latency": (latency.ABOUT, latency.run),
     "rules": (rules.ABOUT, rules.run),
+    "restart": (restart.ABOUT, restart.run),
 }
 
 
