@@ -19,6 +19,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from flo.faces.cli.exporting import write_columns
+from flo.runtimes.embedded import export_decisions
+
 from .deciding import decide_file, decisions, write_bundle, write_signals
 
 _DATA = Path(os.environ.get("FLO_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -250,6 +253,18 @@ def test_the_hour_that_comes_twice_is_counted_where_its_time_says(
     counts = [state["count_1d"] for _, key, _, _, state in decisions(run.data) if key == name]
     # each is answered with the window at its own time, in which its twin and those of the hour before it lie
     assert counts[back - 1 : back + 14] == [288, *range(289, 301), 300, 300]
+
+
+def test_the_flags_counted_in_an_exported_parquet_file_are_the_same(run: Run, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow.parquet")
+    columns = export_decisions(run.data, {"loop": "metrics"}, lambda done, total: None)
+    with (tmp_path / "flags.parquet").open("wb") as file:
+        assert write_columns(columns.fields, columns.batches, file) == 365_558
+    table = pyarrow.read_table(tmp_path / "flags.parquet")
+    counted = table.group_by(["key", "result"]).aggregate([([], "count_all")]).to_pylist()
+    flags = Counter((key, RESULTS[exit]) for _, key, _, exit, _ in decisions(run.data))
+    assert {(row["key"], row["result"]): row["count_all"] for row in counted} == flags
+    assert str(table.schema.field("state.mean_1d").type) == "double"
 
 
 def test_the_file_offered_again_changes_nothing(run: Run) -> None:
