@@ -158,6 +158,14 @@ def test_a_function_that_failed_is_named() -> None:
     assert "Decided again from this record alone: the same." in text
 
 
+def test_a_function_that_was_not_reached_is_no_error() -> None:
+    text = told(
+        f"{LOOP}rules: [{{id: a, when: 'data.card == \"y\" && f(data.card) > 1.0'}}]\n", {"card": "x"}
+    )
+    assert "f(data.card) > 1.0 is not looked at: what stands before it had settled it" in text
+    assert "an error" not in text
+
+
 def test_a_late_signal_is_called_late() -> None:
     rig = Rig(
         bundle(f"{LOOP}state: {{n: {{count: 'true', over: 10s}}}}\nrules: [{{id: a, when: state.n > 1}}]\n")

@@ -10,7 +10,7 @@ from flo.core.expression import EvaluationError
 from flo.core.expression.conversions import to_json
 from flo.core.expression.trace import Traced
 from flo.core.loop.definition import RuleDefinition
-from flo.core.loop.program import LoopProgram
+from flo.core.loop.program import NOT_CALLED, LoopProgram
 from flo.core.signal import time_from_text
 
 WIDTH = 100
@@ -198,6 +198,8 @@ def _references(traced: Traced) -> Iterator[Traced]:
 
 def _outcome(traced: Traced) -> str:
     if isinstance(traced.error, EvaluationError):
+        if NOT_CALLED in traced.error.message:
+            return "not looked at: what stands before it had settled it"
         return f"an error ({traced.error.message})"
     return _short(to_json(traced.value))
 

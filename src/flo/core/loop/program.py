@@ -63,6 +63,10 @@ class Cells(dict[str, list[Any]]):
         return cell
 
 
+NOT_CALLED = "it was not called when this was decided"
+"""What a trace finds of a function behind an operand that had settled the matter already."""
+
+
 class Calls(threading.local):
     """The results of a bundle's own functions, recorded while deciding, played back while deciding again.
 
@@ -79,7 +83,7 @@ class Calls(threading.local):
     def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             if self.only_heard:
-                unheard = [False, "it was not called when this was decided"]
+                unheard = [False, NOT_CALLED]
                 result = self.heard.get((id(function), repr(arguments)), unheard)
             elif self.playback is not None:
                 result = (
