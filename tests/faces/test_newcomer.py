@@ -57,3 +57,8 @@ def test_apply_names_a_file_that_is_no_text(running: str, bundle: Path) -> None:
     (bundle / "functions.py").write_bytes(b"\xff\xfe")
     refused = flo("apply", bundle, "--to", running)
     assert (refused.code, "functions.py: not UTF-8 at byte 0" in refused.err) == (2, True)
+
+
+def test_the_version_is_had_either_way() -> None:
+    assert flo("--version").out.startswith("flo 0.")
+    assert flo("version").out.startswith(flo("--version").out.strip())

@@ -199,7 +199,7 @@ ACTION_KEYS: Mapping[str, Setting] = {
     "do": Setting("plain", required=True, help="The verb: `engine.verb`, or `emit`, `review`, `page` alone"),
     "with": Setting("template", help="Arguments; `${expression}` in a text is filled in"),
     "target": Setting(
-        "template", help="What is commanded, such as `model:fraud`; commands on one target are arbitrated"
+        "template", help="What is commanded, such as `model:fraud`: recorded, and told to the engine"
     ),
     "root": Setting(
         "choice",

@@ -15,6 +15,7 @@ from typing import Any
 import click
 import msgspec
 
+from flo import __version__
 from flo.faces.cli.failure import CommandFailed, failure_of
 from flo.faces.cli.output import console
 
@@ -66,6 +67,7 @@ class Flo(click.Group):
             return 0
 
 
+@click.version_option(__version__, message="flo %(version)s")
 @click.command(cls=Flo, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
     """FLO decides: feedback loops beside the engines that execute them."""
