@@ -167,3 +167,14 @@ def test_shared_state_is_not_counted_twice_where_a_key_is_ahead_of_its_checkpoin
     checkpoint = rig.checkpoint()
     rig.send(event({"card": "x"}), event({"card": "w"}))
     assert rig.restarted(checkpoint).states() == rig.states()
+
+
+def test_cold_keys_stay_readable_through_a_change_of_layout_and_one_that_changes_none() -> None:
+    rig = Rig(bundle(BEFORE))
+    rig.send(event({"card": "x", "amount": 5.0}))
+    again = rig.restarted(rig.checkpoint())
+    again.turn_to(bundle(AFTER))
+    again.turn_to(bundle(AFTER + "about: only words changed\n"))
+    assert set(again.route().cells.cold) == {"x"}
+    assert again.one({"card": "x", "amount": 1.0})["seq"] == 2
+    assert again.states() == again.restarted().states()

@@ -212,7 +212,9 @@ class LoopProgram:
         they are touched, so a change of bundle never waits for a million keys.
         """
         if before.layout == self.layout:
-            cells.plan_new, cells.plan_decode = self.new_cells().plan_new, self.decode_cell
+            cells.plan_new = self.new_cells().plan_new
+            if not cells.converting:  # else its cold cells are of a layout before this one
+                cells.plan_decode = self.decode_cell
             return cells
         adopted = self.new_cells()
 
