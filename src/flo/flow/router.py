@@ -58,32 +58,34 @@ class Route:
         return section.rows
 
 
-class _Select:
+Select = Callable[[msgspec.Raw], tuple[Route, ...]]
+
+
+def _select(field: str, crowd: list[Route], routes: list[Route]) -> Select:
     """Of many loops on one type, those whose `where` can be true: told by one field they all compare with a constant."""
+    probe = msgspec.defstruct("Probe", [("value", Any, None)], rename={"value": field}, gc=False)
+    decode: Callable[[Any], Any] = msgspec.json.Decoder(probe).decode
+    wanted = {route: route.program.where_equals for route in crowd}
+    constants: dict[Route, str | None] = {
+        route: None if (equality := wanted.get(route)) is None else equality[1] for route in routes
+    }
+    always = tuple(route for route in routes if constants[route] is None)
+    table: dict[str, list[Route]] = {value: [] for value in constants.values() if value is not None}
+    for route, constant in constants.items():  # in the bundle's order, as they would be asked one by one
+        for value in table if constant is None else (constant,):
+            table[value].append(route)
+    by_value = {value: tuple(found) for value, found in table.items()}
+    everyone = tuple(routes)
 
-    __slots__ = ("_always", "_by_value", "_decode", "_everyone")
-
-    def __init__(self, field: str, crowd: list[Route], everyone: list[Route]) -> None:
-        probe = msgspec.defstruct("Probe", [("value", Any, None)], rename={"value": field}, gc=False)
-        self._decode: Callable[[Any], Any] = msgspec.json.Decoder(probe).decode
-        wanted = {route: route.program.where_equals for route in crowd}
-        constants: dict[Route, str | None] = {
-            route: None if (equality := wanted.get(route)) is None else equality[1] for route in everyone
-        }
-        self._always = tuple(route for route in everyone if constants[route] is None)
-        table: dict[str, list[Route]] = {value: [] for value in constants.values() if value is not None}
-        for route, constant in constants.items():  # in the bundle's order, as they would be asked one by one
-            for value in table if constant is None else (constant,):
-                table[value].append(route)
-        self._by_value = {value: tuple(found) for value, found in table.items()}
-        self._everyone = tuple(everyone)
-
-    def __call__(self, data: msgspec.Raw) -> tuple[Route, ...]:
+    def select(data: msgspec.Raw) -> tuple[Route, ...]:
         try:
-            value = self._decode(data).value
+            value = decode(data).value
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self._everyone
-        return self._by_value.get(value, self._always) if isinstance(value, str) else self._always
+            return everyone
+        # without a text in the field the data breaks the contract, or no loop wants it: both are theirs to say
+        return by_value.get(value, always) if type(value) is str else everyone
+
+    return select
 
 
 class Router:
@@ -98,7 +100,7 @@ class Router:
                 by_type.setdefault(type, []).append(route)
         self.routes: dict[str, tuple[Route, ...]] = {}
         self.masks = {type: mask for type, found in by_type.items() if (mask := _mask_of(found)).paths}
-        self.select: dict[str, Callable[[msgspec.Raw], tuple[Route, ...]]] = {}
+        self.select: dict[str, Select] = {}
         relaxed = [type for type, found in by_type.items() if all(not route.strict for route in found)]
         self.relaxed_types = frozenset(relaxed)  # signals of these are acknowledged before the commit
         for type, found in by_type.items():
@@ -118,7 +120,7 @@ def _mask_of(routes: Iterable[Route]) -> Mask:
     return Mask(path for route in routes for path in route.program.definition.mask)
 
 
-def _selection(routes: list[Route]) -> _Select | None:
+def _selection(routes: list[Route]) -> Select | None:
     by_field: dict[str, list[Route]] = {}
     for route in routes:
         if route.program.where_equals is not None:
@@ -128,4 +130,4 @@ def _selection(routes: list[Route]) -> _Select | None:
     field, crowd = max(by_field.items(), key=lambda item: len(item[1]))
     if len(crowd) < SELECT_LOOPS_MIN:
         return None
-    return _Select(field, crowd, routes)
+    return _select(field, crowd, routes)

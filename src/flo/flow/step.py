@@ -94,22 +94,24 @@ class Step:
             if id in ids or (older and marks.seen_before(source, id)):
                 receipts.append(DUPLICATE)
                 continue
-            found = routes.get(event.type, ())
-            if event.type in select:
-                found = select[event.type](event.data)
+            type = event.type
+            if type in select:
+                found = select[type](event.data)
+            else:
+                found = routes.get(type, ())
             if only and index in only:
                 found = tuple(route for route in found if route.name in only[index])
-            if not strict and event.type not in relaxed_types:
+            if not strict and type not in relaxed_types:
                 strict = True
-            if masks and event.type in masks:
-                raw = masks[event.type].hide(raw)
+            if masks and type in masks:
+                raw = masks[type].hide(raw)
             needs = submission.needs.get(index) if submission.needs else None
             decided: list[str] | None = [] if detailed else None
             refusal = self._decide(group, found, event, raw, t, context, needs, decided)
             if refusal is _REPEATED:
                 receipts.append(DUPLICATE)
                 continue
-            if event.type in expected:
+            if type in expected:
                 self.reconciler.observe(event, t, group)
             if context is not None:
                 group.contexts[len(raws)] = tuple(msgspec.structs.astuple(context))

@@ -15,7 +15,7 @@ from flo.core.contract import ContractViolation
 from flo.core.errors import Overloaded, SignalRejected
 from flo.core.signal import Envelope, parse_signal, time_from_text
 from flo.flow.router import Route, Router
-from flo.flow.step import decode_data, root_context
+from flo.flow.step import ACCEPTED, decode_data, root_context
 from flo.ports.clock import Clock
 from flo.ports.service import Receipt
 from flo.runtimes.embedded.needs import NeedsFetcher
@@ -129,6 +129,8 @@ class Gateway:
                 for port, part in sent
             )
         )
+        if all(answer.count(ACCEPTED) == len(part.rows) for (_, part), answer in zip(sent, answers, strict=True)):
+            return [ACCEPTED if each is None else each for each in receipts]
         for (_, part), answer in zip(sent, answers, strict=True):
             for row, receipt in zip(part.rows, answer, strict=True):
                 before = receipts[row]
