@@ -80,7 +80,7 @@ DATA = st.fixed_dictionaries(
 BAD = st.fixed_dictionaries({"n": st.just(1), "ok": st.just(True)}, optional={"card": st.none() | st.just(1)})
 
 
-@settings(max_examples=60, deadline=None, print_blob=True)
+@settings(max_examples=30, deadline=None, print_blob=True)
 @given(st.lists(WHERES, min_size=4, max_size=9), st.lists(DATA | BAD, min_size=1, max_size=8))
 def test_the_table_means_what_asking_each_loop_means(wheres: list[str], data: list[Any]) -> None:
     loops = [

@@ -33,7 +33,8 @@ FIXED_COLUMNS = ("signal", "key", "seq", "exit")
 """What every decision row starts with: row of its signal, the loop's key, the sequence, and which way the rules went."""
 
 LAST_COLUMNS = ("inputs", "extra")
-"""What every decision row ends with: fetched needs and function results (or null), and what is out of the ordinary."""
+"""What every decision row ends with: (fetched needs, function results, what the state of a masked loop was given) or
+null, and what is out of the ordinary."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
