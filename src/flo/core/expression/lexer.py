@@ -24,16 +24,18 @@ _TOKEN = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-# The rest of a string literal after its opening quote, by (quote, raw).
+# The rest of a string literal after its opening quote, by (quote, raw). Alternatives exclude each other, so a greedy
+# `*` finds the same as a possessive one; where there is a lookahead it must be greedy: Python before 3.11.5 (Debian 12
+# has 3.11.2) loses its place in possessive groups that backtrack (gh-106052).
 _REST = {
     ("'", False): re.compile(r"((?:[^'\\\n\r]|\\.)*+)'", re.DOTALL),
     ('"', False): re.compile(r'((?:[^"\\\n\r]|\\.)*+)"', re.DOTALL),
-    ("'''", False): re.compile(r"((?:[^'\\]|\\.|'(?!''))*+)'''", re.DOTALL),
-    ('"""', False): re.compile(r'((?:[^"\\]|\\.|"(?!""))*+)"""', re.DOTALL),
+    ("'''", False): re.compile(r"((?:[^'\\]|\\.|'(?!''))*)'''", re.DOTALL),
+    ('"""', False): re.compile(r'((?:[^"\\]|\\.|"(?!""))*)"""', re.DOTALL),
     ("'", True): re.compile(r"([^'\n\r]*+)'"),
     ('"', True): re.compile(r'([^"\n\r]*+)"'),
-    ("'''", True): re.compile(r"((?:[^']|'(?!''))*+)'''"),
-    ('"""', True): re.compile(r'((?:[^"]|"(?!""))*+)"""'),
+    ("'''", True): re.compile(r"((?:[^']|'(?!''))*)'''"),
+    ('"""', True): re.compile(r'((?:[^"]|"(?!""))*)"""'),
 }
 
 _SIMPLE_ESCAPES = {
