@@ -82,10 +82,8 @@ def _count(name: str, value: str | int | None) -> int:
     if value is None:
         return 0
     text = str(value)
-    if (
-        not (text.isascii() and text.isdecimal() and len(text) <= 18)
-        or (int(text) > HOPS_MAX
-        and name == "flohops")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18) or (
+        int(text) > HOPS_MAX and name == "flohops"
     ):
         raise SignalRejected("context", f'{name} is "{text[:40]}", a whole number from 0 is expected')
     return int(text)

@@ -93,7 +93,9 @@ def check_attributes(event: Envelope) -> None:
     if event.specversion != "1.0":
         raise SignalRejected("cloudevent", f'specversion is "{event.specversion[:20]}", FLO reads "1.0"')
     longest = ATTRIBUTE_CHARS_MAX
-    if not (0 < len(event.id) <= longest and 0 < len(event.source) <= longest and 0 < len(event.type) <= longest):
+    if not (
+        0 < len(event.id) <= longest and 0 < len(event.source) <= longest and 0 < len(event.type) <= longest
+    ):
         raise _bad_length(event)
     if event.data_base64 is not None:
         event.data = _data_from_base64(event.data_base64)
