@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from pathlib import Path
 from tests.docs.pages import Block
 
 DEFAULT_PORT = "8750"
+CURL = Path(__file__).with_name("curl.py")
 SENTINEL = "-----the-command-ended-----"
 
 _JOB_ENDED = re.compile(r"bash: line \d+: +\d+ (Killed|Terminated) ")
@@ -75,9 +77,9 @@ class Shell:
         self.port = str(free_port())
         tools = directory / ".tools"
         tools.mkdir()
-        wrapper = tools / "flo"
-        wrapper.write_text(WRAPPER.format(python=shlex.quote(sys.executable), port=self.port))
-        wrapper.chmod(0o755)
+        _program(tools / "flo", WRAPPER.format(python=shlex.quote(sys.executable), port=self.port))
+        if shutil.which("curl") is None:
+            _program(tools / "curl", f'#!/bin/bash\nexec {shlex.quote(sys.executable)} {CURL} "$@"\n')
         home = directory / "work"
         home.mkdir()
         environment = {
@@ -133,6 +135,11 @@ class Shell:
         assert self._process.stdin is not None
         self._process.stdout.close()
         self._process.stdin.close()
+
+
+def _program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 _SETTLED = (
