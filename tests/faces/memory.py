@@ -181,7 +181,7 @@ class MemoryService:
         finally:
             self.subscribers.remove(queue)
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         return b"# TYPE flo_decisions_total counter\nflo_decisions_total %d\n" % len(self.records)
 
     def ready(self) -> tuple[bool, str]:
