@@ -2,8 +2,8 @@
 
 The recorded signals are the marks; what stands here are ways to find them fast. The newest generation is exact sets in
 memory (100 bytes a mark). A generation ends after an hour or a million marks; then it is frozen: hashes in a file (12
-bytes a mark) and a share of one filter in memory (2 bytes). A hash found is compared with the recorded signal itself, so
-a collision never takes a new signal for a repeat, and the window ends to the nanosecond.
+bytes a mark) and a share of one filter in memory (2 to 3 bytes). A hash found is compared with the recorded signal, so a
+collision never takes a new signal for a repeat, and the window ends to the nanosecond.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Marks:
         self._closed: list[Generation] = []  # oldest first
         self._frozen: list[FrozenMarks] = []  # the one that was hit last comes first
         self._expired: list[FrozenMarks] = []
+        self._last_hit: BlockMarks | None = None
         self._filter = MarkFilter(0)
         self.complete_since_ns = 0  # earlier marks may be missing here, though the ledger may have them
 
@@ -102,6 +103,9 @@ class Marks:
         return not self._recorded.taken_before(edge_ns, source, id, first, last)
 
     def _in_frozen(self, hash: int, holds: _Holds) -> bool:
+        last = self._last_hit
+        if last is not None and last.time_ns >= self.edge_ns and holds(last):
+            return True  # what is sent again comes in the order of the first time
         for place, generation in enumerate(self._frozen):
             try:
                 numbers = generation.blocks_of(hash)
@@ -117,7 +121,10 @@ class Marks:
     def _holds(self, number: int, holds: _Holds) -> bool:
         assert self._recorded is not None
         block = self._recorded.at(number)
-        return block is not None and block.time_ns >= self.edge_ns and holds(block)
+        if block is None or block.time_ns < self.edge_ns or not holds(block):
+            return False
+        self._last_hit = block
+        return True
 
     # A refused signal may come again corrected, under the same id: only the very same bytes are a repeat.
 

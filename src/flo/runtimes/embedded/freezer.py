@@ -24,10 +24,15 @@ log = logging.getLogger("flo.marks")
 
 EVERY_S = 5.0
 PAUSE_S = 60.0  # after the disk refused
-SLICE_SIGNALS = 1_000
-"""Hashed at a time: about 2 ms of the interpreter."""
+SLICE_RECORDS = 2_000
+SLICE_BLOCKS = 50
+"""Hashed at a time, on the event loop: about 2 ms. On a thread of its own it would take the interpreter's lock from the
+deciding thread for 5 ms at a time, and halve the throughput meanwhile."""
 
-SLICE_BLOCKS = 100
+BEHIND_MAX = 8
+"""With so many generations waiting, a slice is so many times as large, and no pause is made: while FLO is saturated, each
+slice waits for a batch to be decided, and memory must stay bounded then too."""
+
 RECORDS_PER_GENERATION = 2 * GENERATION_MARKS_MAX
 """A block's header counts its signals and decisions together."""
 
@@ -207,10 +212,14 @@ class Freezer:
         gathered = _Gathered(generation, self._marks)
         blocks = self._ledger.scan(first=generation.first_block, last=generation.last_block)
         while True:
-            began = time.perf_counter()
-            if not await asyncio.to_thread(gathered.add_some, blocks):
+            behind = max(1, min(len(self._marks.closed()), BEHIND_MAX))
+            read = await asyncio.to_thread(_slice, blocks, behind)
+            if not read:
                 break
-            await asyncio.sleep(time.perf_counter() - began)  # half of the time at most
+            began = time.perf_counter()
+            for block in read:
+                gathered.add(block)
+            await asyncio.sleep(0 if behind > 1 else 3 * (time.perf_counter() - began))
         file = await asyncio.to_thread(gathered.write, self._store)
         if file is not None:
             if self._marks.filter.added + file.count > self._marks.filter.capacity:
@@ -236,6 +245,19 @@ class Freezer:
         self._marks.take(file)
 
 
+def _slice(blocks: Iterator[Block], times: int) -> list[Block]:
+    """The next few blocks; none at the end."""
+    read: list[Block] = []
+    records = 0
+    while records < times * SLICE_RECORDS and len(read) < times * SLICE_BLOCKS:
+        block = next(blocks, None)
+        if block is None:
+            break
+        read.append(block)
+        records += block.count
+    return read
+
+
 async def _fill(filter: MarkFilter, file: MarkFile) -> None:
     for piece in file.hashes():
         for start in range(0, len(piece), SLICE_HASHES):
@@ -253,24 +275,11 @@ class _Gathered:
         self._blocks: list[NDArray[np.uint32]] = []
         self._last: Block | None = None
 
-    def add(self, block: Block) -> int:
+    def add(self, block: Block) -> None:
         hashes = hashes_of(decode_group(block.payload), self._hash_of)
         self._hashes.append(hashes)
         self._blocks.append(np.full(len(hashes), block.number - self._generation.first_block, np.uint32))
         self._last = block
-        return len(hashes)
-
-    def add_some(self, blocks: Iterator[Block]) -> bool:
-        """A slice of the blocks; False when there are no more."""
-        taken = 0
-        for _ in range(SLICE_BLOCKS):
-            block = next(blocks, None)
-            if block is None:
-                return False
-            taken += self.add(block)
-            if taken >= SLICE_SIGNALS:
-                break
-        return True
 
     def write(self, store: MarkStore) -> MarkFile | None:
         """None where the ledger has none of these blocks any more."""
