@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 
 from bench import latency, restart, rules, w1
+from bench.machine import Neighbours
 from bench.report import Options, Report, machine_text
 
 BENCHES: dict[str, tuple[str, Callable[[Options], Report]]] = {
@@ -40,6 +41,8 @@ def main(arguments: list[str]) -> int:
     if not asked.json:
         print(machine_text())
     for name in asked.names or BENCHES:
+        neighbours = Neighbours()
         report = BENCHES[name][1](options)
+        report.notes.append(neighbours.text())
         print(json.dumps(report.as_dict()) if asked.json else f"\n{report.text()}", flush=True)
     return 0

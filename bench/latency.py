@@ -123,15 +123,15 @@ def _tell(report: Report, found: dict[tuple[str, str], Measured], duration_s: fl
             report.notes.append(f"{names[server]}, {shape}: {measured.failed} requests FAILED")
     head = ["ms", "requests", "p50", "p90", "p99", "p99.9", "max", "p99 by round", "client lag p99"]
     report.tables.append(table(head, rows))
-    figures = report.figures
+    told = report.figures
     report.targets.append(
-        Target("FLO's p99 in ms, independent", figures["FLO independent"]["p99"], P99_MS_MAX, at_least=False)
+        Target("FLO's p99 in ms, independent", told["FLO independent"]["p99"], P99_MS_MAX, at_least=False)
     )
-    for shape in {shape for _, shape in found}:
+    for shape in dict.fromkeys(shape for _, shape in found):
         report.notes.append(
             f"Ratio to the ceiling, {shape}: p50 "
-            f"{figures[f'FLO {shape}']['p50'] / figures[f'append {shape}']['p50']:.2f}, p99 "
-            f"{figures[f'FLO {shape}']['p99'] / figures[f'append {shape}']['p99']:.2f}"
+            f"{told[f'FLO {shape}']['p50'] / told[f'append {shape}']['p50']:.2f}, p99 "
+            f"{told[f'FLO {shape}']['p99'] / told[f'append {shape}']['p99']:.2f}"
         )
     report.notes.append(
         f"{RATE:g} requests a second for {duration_s:g} s a round, after {WARM_UP_S:g} s of warming up; latency counts "
