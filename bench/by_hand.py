@@ -118,7 +118,6 @@ def run(path: Path, database: Path, *, whole: bool) -> dict[str, float | int]:
     compressor = zstandard.ZstdCompressor(level=1)
     decider = Decider(whole)
     count = 0
-    gc.freeze()
     began = time.perf_counter()
     with path.open("rb") as file:
         for number, lines in enumerate(batches(file)):
@@ -141,4 +140,5 @@ def read_decisions(database: Path) -> Iterator[Decision]:
 
 
 if __name__ == "__main__":
+    gc.freeze()
     print(json.dumps(run(Path(sys.argv[1]), Path(sys.argv[2]), whole="--whole" in sys.argv)))
