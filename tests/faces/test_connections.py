@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -69,7 +70,10 @@ async def test_a_head_that_dribbles_is_cut_off(start: Serve) -> None:
             writer.write(b"o")
 
     dribbling = asyncio.ensure_future(dribble())
-    assert await asyncio.wait_for(reader.read(), 20) == b""
+    with contextlib.suppress(
+        ConnectionResetError
+    ):  # what is written after the cut may be answered by a reset
+        assert await asyncio.wait_for(reader.read(), 20) == b""
     dribbling.cancel()
     writer.close()
 

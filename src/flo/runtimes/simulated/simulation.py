@@ -189,7 +189,10 @@ class Simulation:
         return engine
 
     async def settle(self) -> None:
-        """Let everything run that needs no time: commits, dispatch, what comes of it. Raises `PowerCut` where the power went."""
+        """Let everything run that needs no time: commits, dispatch, what comes of it.
+
+        Raises `PowerCut` where the power went.
+        """
         quiet = 0
         while quiet < 3:
             if self.disk.is_off:

@@ -1,4 +1,6 @@
-"""A worker process: one shard behind a socket. `python -m flo.runtimes.embedded.workers.worker FD SHARD DATA REVISION DIRECTORY`.
+"""A worker process: one shard behind a socket.
+
+    python -m flo.runtimes.embedded.workers.worker FD SHARD DATA REVISION DIRECTORY
 
 It ends when its parent does: the end of the socket is its signal to commit what was taken and stop. Signals of a
 terminal (Ctrl-C goes to the whole group) are the parent's to handle.
