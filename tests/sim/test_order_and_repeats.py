@@ -78,9 +78,7 @@ async def run(stream: list[Payment], dice: random.Random) -> None:
     opened.shard.ledger.close()
 
 
-FEW = settings(
-    max_examples=25, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
+FEW = settings(max_examples=25, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @given(seed=st.integers(0, 2**32))
