@@ -69,6 +69,7 @@ async def test_sigterm_lets_answers_under_way_be_given(payments: Path) -> None:
         await asyncio.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         assert [(await task).status for task in asked] == [200] * 5
+        await asyncio.wait_for(process.wait(), 10)  # a second SIGTERM, while it ends, would end it otherwise
 
 
 def test_a_bucket_lets_through_its_rate_and_one_burst() -> None:

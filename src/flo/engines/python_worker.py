@@ -226,7 +226,10 @@ def main(arguments: list[str]) -> None:
         broken = error
     while (frame := _receive(channel)) is not None:
         answer = json.dumps(_answer(module, broken, json.loads(frame), functions, journal_fd)).encode()
-        channel.sendall(FRAME.pack(len(answer)) + answer)
+        try:
+            channel.sendall(FRAME.pack(len(answer)) + answer)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # FLO has ended; what the call returned is in the journal, and nobody is left to be told
 
 
 if __name__ == "__main__":
