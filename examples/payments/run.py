@@ -69,11 +69,17 @@ def bundle_for(home: Path, profiles_port: int) -> Path:
     return copy
 
 
-async def start_flo(bundle: Path, home: Path, port: int, workers: int) -> tuple[asyncio.subprocess.Process, str]:
+async def start_flo(
+    bundle: Path, home: Path, port: int, workers: int
+) -> tuple[asyncio.subprocess.Process, str]:
     """A real `flo run`, and where it listens."""
     command = [sys.executable, "-m", "flo.faces.cli", "run", str(bundle), "--data", str(home / "flo")]
     command += ["--port", str(port), "--workers", str(workers), "--json"]
-    environment = {**os.environ, "PAYMENTS_HOME": str(home / "payments"), "FLO_URL": f"http://127.0.0.1:{port}"}
+    environment = {
+        **os.environ,
+        "PAYMENTS_HOME": str(home / "payments"),
+        "FLO_URL": f"http://127.0.0.1:{port}",
+    }
     process = await asyncio.create_subprocess_exec(
         *command, env=environment, stdout=asyncio.subprocess.PIPE, start_new_session=True
     )
@@ -153,7 +159,9 @@ def main(arguments: list[str] | None = None) -> int:
         profiles_port=free_port(PROFILES_PORT),
     )
     note = prepare(options.home, plan_of(options, time.time()))
-    say([f"trained the first network on {note['rows']:,} transactions; {given.seconds:g} s of traffic follow"])
+    say(
+        [f"trained the first network on {note['rows']:,} transactions; {given.seconds:g} s of traffic follow"]
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop like Ctrl-C: with everything it started
     try:
         report, decisions = uvloop.run(run(options, home, given.workers))

@@ -44,7 +44,12 @@ async def test_an_answered_decision_is_byte_for_byte_the_recorded_one(
     try:
         answered = []
         for number in range(6):
-            data = {"card": "c", "amount": number, "zero": 1 if number != 3 else 0, "deep": [{"a": [1.5, None]}]}
+            data = {
+                "card": "c",
+                "amount": number,
+                "zero": 1 if number != 3 else 0,
+                "deep": [{"a": [1.5, None]}],
+            }
             raw = encode_signal(id=f"s{number}", source="/t", type="tx", time_ns=number * 10**9, data=data)
             answered += await runtime.decide(raw)
         await runtime.ingest([encode_signal(id="end", source="/t", type="other", time_ns=0, data=None)])

@@ -129,7 +129,9 @@ class Gateway:
                 for port, part in sent
             )
         )
-        if all(answer.count(ACCEPTED) == len(part.rows) for (_, part), answer in zip(sent, answers, strict=True)):
+        if all(
+            answer.count(ACCEPTED) == len(part.rows) for (_, part), answer in zip(sent, answers, strict=True)
+        ):
             return [ACCEPTED if each is None else each for each in receipts]
         for (_, part), answer in zip(sent, answers, strict=True):
             for row, receipt in zip(part.rows, answer, strict=True):
