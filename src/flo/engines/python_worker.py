@@ -224,12 +224,23 @@ def main(arguments: list[str]) -> None:
         module = _load(functions)
     except CallFailed as error:
         broken = error
+    # FLO's end, however it comes, is not an error: what a call returned is in the journal, nobody is left to be told.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        _serve(channel, module, broken, functions, journal_fd)
+
+
+def _serve(
+    channel: socket.socket,
+    module: ModuleType | None,
+    broken: CallFailed | None,
+    functions: str,
+    journal_fd: int,
+) -> None:
+    """One call after the other, until FLO closes the line."""
     while (frame := _receive(channel)) is not None:
-        answer = json.dumps(_answer(module, broken, json.loads(frame), functions, journal_fd)).encode()
-        try:
-            channel.sendall(FRAME.pack(len(answer)) + answer)
-        except (BrokenPipeError, ConnectionResetError):
-            return  # FLO has ended; what the call returned is in the journal, and nobody is left to be told
+        request = json.loads(frame)
+        answer = json.dumps(_answer(module, broken, request, functions, journal_fd)).encode()
+        channel.sendall(FRAME.pack(len(answer)) + answer)
 
 
 if __name__ == "__main__":
