@@ -233,7 +233,7 @@ def _serve(
     channel: socket.socket,
     module: ModuleType | None,
     broken: CallFailed | None,
-    functions: str,
+    functions: Path,
     journal_fd: int,
 ) -> None:
     """One call after the other, until FLO closes the line."""
