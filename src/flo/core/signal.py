@@ -13,7 +13,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -38,13 +38,16 @@ TIME_NS_MIN, TIME_NS_MAX = -(2**63), 2**63 - 1
 NS_PER_S = 1_000_000_000
 
 
+_Attribute = Annotated[str, msgspec.Meta(min_length=1, max_length=ATTRIBUTE_CHARS_MAX)]
+
+
 class Envelope(msgspec.Struct, gc=False):
     """The attributes of one event that FLO reads. Others stay in the recorded bytes."""
 
-    id: str
-    source: str
-    type: str
-    specversion: str
+    id: _Attribute
+    source: _Attribute
+    type: _Attribute
+    specversion: Literal["1.0"]
     time: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")
     subject: str | None = None
@@ -60,6 +63,18 @@ class Envelope(msgspec.Struct, gc=False):
 
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
+
+
+class _Attributes(msgspec.Struct):
+    """The attributes that must be there, whatever they are."""
+
+    id: Any = None
+    source: Any = None
+    type: Any = None
+    specversion: Any = None
+
+
+_decode_attributes = msgspec.json.Decoder(_Attributes).decode
 _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
 
@@ -78,38 +93,33 @@ def parse_signal(raw: bytes) -> Envelope:
     try:
         event = _decode_envelope(raw)
     except msgspec.ValidationError as error:
-        raise SignalRejected("cloudevent", f"not a CloudEvent 1.0: {error}") from None
+        raise SignalRejected("cloudevent", _what_is_wrong(raw, error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SignalRejected("json", f"not JSON: {error}") from None
-    check_attributes(event)
+    if event.data_base64 is not None:
+        event.data = _data_from_base64(event.data_base64)
     shape = bytes(event.data).translate(_SHAPE)
     if _NINETEEN_DIGITS in shape or (len(shape) > DATA_DEPTH_MAX and shape.count(b"[") > DATA_DEPTH_MAX):
         check_data(event.data)
     return event
 
 
-def check_attributes(event: Envelope) -> None:
-    """The rules of CloudEvents 1.0 that a type cannot hold."""
-    if event.specversion != "1.0":
-        raise SignalRejected("cloudevent", f'specversion is "{event.specversion[:20]}", FLO reads "1.0"')
-    longest = ATTRIBUTE_CHARS_MAX
-    if not (
-        0 < len(event.id) <= longest and 0 < len(event.source) <= longest and 0 < len(event.type) <= longest
-    ):
-        raise _bad_length(event)
-    if event.data_base64 is not None:
-        event.data = _data_from_base64(event.data_base64)
-
-
-def _bad_length(event: Envelope) -> SignalRejected:
-    for name, value in (("id", event.id), ("source", event.source), ("type", event.type)):
-        if not value:
-            return SignalRejected("cloudevent", f"attribute `{name}` is empty")
-        if len(value) > ATTRIBUTE_CHARS_MAX:
-            break
-    return SignalRejected(
-        "cloudevent", f"attribute `{name}` has {len(value)} characters, at most {ATTRIBUTE_CHARS_MAX}"
-    )
+def _what_is_wrong(raw: bytes, error: msgspec.ValidationError) -> str:
+    """The rule of CloudEvents 1.0 that an event breaks, in its own words."""
+    try:
+        attributes = _decode_attributes(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return f"not a CloudEvent 1.0: {error}"
+    version = attributes.specversion
+    if isinstance(version, str) and version != "1.0":
+        return f'specversion is "{version[:20]}", FLO reads "1.0"'
+    for name in ("id", "source", "type"):
+        value = getattr(attributes, name)
+        if value == "":
+            return f"attribute `{name}` is empty"
+        if isinstance(value, str) and len(value) > ATTRIBUTE_CHARS_MAX:
+            return f"attribute `{name}` has {len(value)} characters, at most {ATTRIBUTE_CHARS_MAX}"
+    return f"not a CloudEvent 1.0: {error}"
 
 
 def check_data(data: bytes | msgspec.Raw) -> None:
@@ -163,23 +173,36 @@ _RFC3339 = re.compile(
 )
 _seconds_seen: dict[str, int] = {}
 _SECONDS_SEEN_MAX = 4096
+_fractions_seen: dict[str, int] = {"Z": 0}
 
 
 def time_from_text(text: str) -> int:
     """RFC 3339 text to nanoseconds since the epoch.
 
-    Traffic repeats its seconds, so the whole-second prefix of UTC times is remembered: 0.1 µs instead of 1.5.
+    Traffic repeats its seconds and its milliseconds, so both are remembered of UTC times: 0.1 µs instead of 1.5.
     """
-    if text[-1:] == "Z":
-        base = _seconds_seen.get(text[:19])
-        if base is not None:
-            length = len(text)
-            if length == 20:
-                return base
-            fraction = text[20:-1]
-            if text[19] == "." and length <= 30 and fraction.isdecimal() and fraction.isascii():
-                return base + int(fraction) * _SCALE[length - 21]
+    base = _seconds_seen.get(text[:19])
+    if base is not None and len(text) > 19:
+        rest = text[19:]
+        fraction = _fractions_seen.get(rest)
+        if fraction is None:
+            fraction = _fraction(rest)
+        if fraction is not None:
+            return base + fraction
     return _time_from_text_slowly(text)
+
+
+def _fraction(rest: str) -> int | None:
+    """`.345Z` in nanoseconds, None where it is anything else. Milliseconds are remembered: there are a thousand."""
+    digits = rest[1:-1]
+    if rest[0] != "." or rest[-1] != "Z" or not 0 < len(digits) <= 9:
+        return None
+    if not (digits.isdecimal() and digits.isascii()):
+        return None
+    fraction = int(digits) * _SCALE[len(digits)]
+    if len(digits) <= 3:
+        _fractions_seen[rest] = fraction
+    return fraction
 
 
 _SCALE: tuple[int, ...] = tuple(10 ** (9 - digits) for digits in range(10))
