@@ -127,7 +127,10 @@ def decode(windows: tuple[Window, ...], is_shared: bool, fingerprint: int, data:
 
 
 def _held_out(held: Any) -> Any:
-    """A figure, in a form the encoder takes: what it does not by itself are integers beyond 64 bits."""
+    """A figure, in a form the encoder takes: what it does not by itself are integers beyond 64 bits. The same state gives
+    the same bytes, so a set, whose order is the process's own, is put in order."""
+    if type(held) is set:
+        return sorted(held, key=repr)
     if type(held) is int and not -(2**63) <= held < 2**63:
         return msgspec.msgpack.Ext(INT_CODE, _bytes_of(held))
     return held

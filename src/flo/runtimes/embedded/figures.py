@@ -160,7 +160,7 @@ class Figures:
         figures = self.loop(name)
         attention = []
         if figures.dead_letters:
-            attention.append(f"{figures.dead_letters} dead letters")
+            attention.append(f"{figures.dead_letters} dead letter{'s' * (figures.dead_letters != 1)}")
         for outcome in ("failed", "silent", "expired"):
             if figures.outcomes.get(outcome):
                 attention.append(f"{figures.outcomes[outcome]} commands {outcome}")
