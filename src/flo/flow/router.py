@@ -108,20 +108,6 @@ class Router:
             select = _selection(found)
             if select is not None:
                 self.select[type] = select
-        self.alone = {type: found[0] for type, found in by_type.items() if self._is_plain(type, found)}
-
-    def _is_plain(self, type: str, routes: list[Route]) -> bool:
-        """One loop that needs nothing but the signal and its own state: most types are like that, and are decided with
-        the fewest steps."""
-        route = routes[0]
-        return (
-            len(routes) == 1
-            and type not in self.masks
-            and route.strict
-            and route.contract is not None
-            and not route.needs
-            and not route.uses_context
-        )
 
     def close_group(self, group: Group) -> None:
         """The loops that met a signal of this group begin the next one anew; thousands may have met none."""

@@ -76,7 +76,6 @@ class Step:
         relaxed_types = self.router.relaxed_types
         strict = not relaxed_types
         raws = group.raws
-        alone = {} if only or detailed or submission.needs else self.router.alone
         for index, raw in enumerate(submission.raws):
             try:
                 event = parse_signal(raw)
@@ -128,26 +127,6 @@ class Step:
             raws.append(raw)
         submission.strict = strict
         return receipts
-
-    def _decide_alone(self, group: Group, route: Route, event: Envelope, raw: bytes, t: int) -> bool:
-        """The common case with the fewest steps: a root signal of a type with one plain loop. False: not for its
-        contract, which `_decide` refuses in full."""
-        assert route.contract is not None
-        try:
-            data = route.contract.decode(event.data)
-        except ContractViolation:
-            return False
-        raws = group.raws
-        decision = route.decide(event, data, t, group.decided_ns, None, None, route.cells, len(raws))
-        if decision is not None:
-            rows = route.rows
-            if rows is None:
-                rows = route.open(group)
-            if decision[-1] is not None:
-                decision = self._unusual(group, route, event, None, decision, len(rows), t)
-            rows.append(decision)
-        raws.append(raw)
-        return True
 
     def _decide(
         self,
