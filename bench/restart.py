@@ -23,7 +23,7 @@ BUNDLE = TREE / "bench" / "bundles" / "w1"
 KEYS = 1_000_000
 KEYS_QUICK = 100_000
 BATCH = 1_000
-TAIL = 150_000
+TAIL = 90_000
 """Signals after the last checkpoint when FLO is killed: about what it takes before it makes the next one."""
 
 READY_S_MAX = 5.0

@@ -21,8 +21,8 @@ from flo.stores.checkpoints import CheckpointStore, CheckpointWriter
 
 log = logging.getLogger("flo.checkpoint")
 
-EVERY_BLOCKS_SIGNALS = 200_000
-"""Signals between checkpoints: what a restart replays at most, about two seconds of work."""
+EVERY_BLOCKS_SIGNALS = 100_000
+"""Signals between checkpoints: what a restart replays at most, about two seconds of work after a crash."""
 
 EVERY_S = 60.0
 SLICE_KEYS = 500
