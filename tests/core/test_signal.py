@@ -84,10 +84,10 @@ def test_size_and_depth_are_bounded() -> None:
 
 
 def test_many_brackets_are_not_depth_and_long_digits_are_not_integers() -> None:
-    parse_signal(raw(data=[[]] * 1000, subject="1" * 40))
-    parse_signal(
-        raw(data={"text": "9" * 40, "real": 1.2345678901234567890123, "id": 2**64 - 1, "low": -(2**63)})
-    )
+    brackets = parse_signal(raw(data=[[]] * 1000, subject="1" * 40))
+    assert msgspec.json.decode(brackets.data) == [[]] * 1000
+    data = {"text": "9" * 40, "real": 1.2345678901234567890123, "id": 2**64 - 1, "low": -(2**63)}
+    assert msgspec.json.decode(parse_signal(raw(data=data)).data) == data
 
 
 def test_base64_data_is_the_json_it_holds() -> None:

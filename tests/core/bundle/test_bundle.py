@@ -202,9 +202,10 @@ def test_an_empty_loop_file_is_named() -> None:
 @given(st.binary(max_size=300), st.binary(max_size=300))
 @settings(print_blob=True, max_examples=200)
 def test_any_bytes_in_any_file_give_problems_and_never_an_exception(flo: bytes, loop: bytes) -> None:
-    read_bundle(
+    definition, problems = read_bundle(
         {"flo.yaml": flo, "loops/x.yaml": loop, "contracts/x/1.json": loop, "tests/t.yaml": loop}, KINDS
     )
+    assert (definition is None) == bool(problems)
 
 
 TEXTS = st.sampled_from(["1m", "tx", "${env:A}"])
