@@ -19,14 +19,14 @@ from flo.core.errors import SignalRejected
 from flo.core.loop.program import EXIT_ERROR, Row
 from flo.core.record import DeadLetter, Group, Killed
 from flo.core.signal import Envelope, parse_signal, time_from_text
+from flo.flow.express import ACCEPTED, DUPLICATE, PATIENCE_MAX, Express
 from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route, Router
 from flo.ports.service import Receipt
 
-ACCEPTED = Receipt("accepted")
-DUPLICATE = Receipt("duplicate")
+__all__ = ["ACCEPTED", "DUPLICATE", "Step", "Submission", "decode_data", "root_context"]
 
 
 @dataclass(slots=True)
@@ -57,6 +57,16 @@ class Step:
             "late": 0,
         }
 
+    @property
+    def router(self) -> Router:
+        return self._router
+
+    @router.setter
+    def router(self, router: Router) -> None:
+        """From the next signal on, these loops decide."""
+        self._router = router
+        self._express = Express(router)
+
     def run(self, batch: Sequence[Submission], group: Group) -> list[list[Receipt]]:
         """Decide a batch into `group`. Receipts are in the order of the signals."""
         self.marks.turn(group.decided_ns, group.block)
@@ -66,17 +76,41 @@ class Step:
         return receipts
 
     def _submission(self, submission: Submission, group: Group) -> list[Receipt]:
+        """The express way as far as it leads, the general way for what it does not take, and on."""
+        express, raws = self._express, submission.raws
         receipts: list[Receipt] = []
+        submission.strict = not self.router.relaxed_types
+        if submission.detailed or submission.needs or submission.only or not express.takes(raws):
+            self._general(submission, 0, len(raws), group, receipts)
+            return receipts
+        place, patience = 0, 1
+        while place < len(raws):
+            began = place
+            place, strict = express.run(
+                raws, began, group, receipts, self.marks, self.reconciler.expected, self._unusual
+            )
+            submission.strict = submission.strict or strict
+            patience = 1 if place > began else min(2 * patience, PATIENCE_MAX)
+            if place < len(raws):
+                end = min(len(raws), place + patience)
+                self._general(submission, place, end, group, receipts)
+                place = end
+        return receipts
+
+    def _general(
+        self, submission: Submission, start: int, end: int, group: Group, receipts: list[Receipt]
+    ) -> None:
+        """Signals of any kind, one after the other."""
         now = group.decided_ns
         marks, hot = self.marks, self.marks.hot
         older = marks.older
         routes, select = self.router.routes, self.router.select
         expected = self.reconciler.expected
         masks, only, detailed = self.router.masks, submission.only, submission.detailed
-        relaxed_types = self.router.relaxed_types
-        strict = not relaxed_types
+        relaxed_types, strict = self.router.relaxed_types, submission.strict
         raws = group.raws
-        for index, raw in enumerate(submission.raws):
+        for index in range(start, end):
+            raw = submission.raws[index]
             try:
                 event = parse_signal(raw)
                 time = event.time
@@ -101,8 +135,7 @@ class Step:
                 found = routes.get(type, ())
             if only and index in only:
                 found = tuple(route for route in found if route.name in only[index])
-            if not strict and type not in relaxed_types:
-                strict = True
+            strict = strict or type not in relaxed_types
             if masks and type in masks:
                 raw = masks[type].hide(raw)
             needs = submission.needs.get(index) if submission.needs else None
@@ -126,7 +159,6 @@ class Step:
                 receipts.append(refusal)
             raws.append(raw)
         submission.strict = strict
-        return receipts
 
     def _decide(
         self,

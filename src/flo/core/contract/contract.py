@@ -52,7 +52,8 @@ class Contract:
     `name`, `version`; `id` is `name/version`. `document` is the schema, `digest` the SHA-256 of its canonical
     JSON (key order and white space do not count). `shape` describes the decoded data. `fast`: data decodes to
     msgspec structs in one pass; otherwise `why_slow` names the first keyword that forbids it and data is
-    plain Python.
+    plain Python. `calm_type`, where there is one: what it decodes is accepted by `decode` too, as the same
+    values, and needs no look at its bytes: it is as shallow as the schema and its numbers fit 64 bits.
     """
 
     def __init__(self, name: str, version: int, checked: CheckedDocument) -> None:
@@ -67,6 +68,7 @@ class Contract:
         self._type: Any = None
         self._read: Callable[[bytes | msgspec.Raw], Any]
         self._read_open: Callable[[bytes | msgspec.Raw], Any] | None = None
+        self.calm_type: Any = None
         try:
             self._prepare_fast(checked)
         except NeedsFullValidator as reason:
@@ -81,6 +83,8 @@ class Contract:
         self._read = msgspec.json.Decoder(self._type).decode
         if free:
             self._read = _bounded_depth(self._read)
+        else:
+            self.calm_type, _, _ = build_type(checked, self.id, closed=True, calm=True)
         if skips:
             self._type, _, _ = build_type(checked, self.id, closed=False)
             self._read_open = _checked_unnamed(msgspec.json.Decoder(self._type).decode)

@@ -27,6 +27,8 @@ from flo.core.contract.references import at, pointer_text, resolve
 _INT64 = range(-(2**63), 2**63)
 # Below this every integer is a double of its own, so comparing the double is comparing the integer.
 _EXACT_MAX = 2**53
+CALM_MAX = 2**62
+"""Whoever reads a number within this knows, without looking at its digits, that 64 bits hold it."""
 _UNWRITABLE = re.compile(r'["\\\x00-\x1f]')  # field names msgspec cannot rename to
 _SPEAKS_OF = {"integer": "number"}
 _DONE = {
@@ -46,20 +48,24 @@ class NeedsFullValidator(Exception):
         super().__init__(f"{pointer_text(pointer)}: {why}")
 
 
-def build_type(checked: CheckedDocument, name: str, *, closed: bool) -> tuple[Any, bool, bool]:
+def build_type(
+    checked: CheckedDocument, name: str, *, closed: bool, calm: bool = False
+) -> tuple[Any, bool, bool]:
     """The type for the document's data, whether it skips unnamed fields, whether it holds parts of any shape.
 
-    `closed`: refuse every unnamed field, also where the schema allows them. Raises NeedsFullValidator.
+    `closed`: refuse every unnamed field, also where the schema allows them. `calm`: refuse numbers beyond
+    `CALM_MAX` too. Raises NeedsFullValidator.
     """
-    builder = _Builder(checked, name, closed)
+    builder = _Builder(checked, name, closed, calm)
     return builder.at(()), builder.skips, builder.free
 
 
 class _Builder:
-    def __init__(self, checked: CheckedDocument, name: str, closed: bool) -> None:
+    def __init__(self, checked: CheckedDocument, name: str, closed: bool, calm: bool) -> None:
         self.checked = checked
         self.name = re.sub(r"[^A-Za-z0-9]", "_", name)
         self.closed = closed
+        self.calm = calm
         self.skips = False
         self.free = False
         self.done: dict[Pointer, Any] = {}
@@ -136,9 +142,10 @@ class _Builder:
             case "string":
                 return _string(rules, pointer)
             case "integer":
-                return _integer(rules, pointer)
+                return _with_meta(int, _calmed(_integer(rules, pointer), CALM_MAX if self.calm else None))
             case "number":
-                return _number(rules, pointer)
+                bounds = _calmed(_number(rules, pointer), float(CALM_MAX) if self.calm else None)
+                return _with_meta(float, bounds)
             case "array":
                 return self.array(rules, pointer)
             case "object":
@@ -206,7 +213,7 @@ def _string(rules: dict[str, Any], pointer: Pointer) -> Any:
     return _with_meta(str, constraints)
 
 
-def _integer(rules: dict[str, Any], pointer: Pointer) -> Any:
+def _integer(rules: dict[str, Any], pointer: Pointer) -> dict[str, Any]:
     constraints: dict[str, Any] = {}
     if least := [math.ceil(rules[name]) for name in ("minimum",) if name in rules] + [
         math.floor(rules[name]) + 1 for name in ("exclusiveMinimum",) if name in rules
@@ -223,10 +230,10 @@ def _integer(rules: dict[str, Any], pointer: Pointer) -> Any:
         constraints["multiple_of"] = int(step)
     if any(bound not in _INT64 for bound in constraints.values()):
         raise NeedsFullValidator(pointer, "a bound beyond 64 bits")
-    return _with_meta(int, constraints)
+    return constraints
 
 
-def _number(rules: dict[str, Any], pointer: Pointer) -> Any:
+def _number(rules: dict[str, Any], pointer: Pointer) -> dict[str, Any]:
     bounds = {name: rules[name] for name in _DONE["number"] if name in rules}
     if any(abs(bound) >= _EXACT_MAX for bound in bounds.values()):
         raise NeedsFullValidator(pointer, "a bound too large to compare as a double")
@@ -241,7 +248,16 @@ def _number(rules: dict[str, Any], pointer: Pointer) -> Any:
         constraints["lt"] = float(below)
     elif high is not None:
         constraints["le"] = float(high)
-    return _with_meta(float, constraints)
+    return constraints
+
+
+def _calmed(constraints: dict[str, Any], most: int | float | None) -> dict[str, Any]:
+    """The constraints, and where they leave a side open, a bound on it."""
+    if most is None:
+        return constraints
+    low = {} if "ge" in constraints or "gt" in constraints else {"ge": -most}
+    high = {} if "le" in constraints or "lt" in constraints else {"le": most}
+    return {**constraints, **low, **high}
 
 
 def _lengths(rules: dict[str, Any], pointer: Pointer, low: str, high: str) -> dict[str, Any]:
