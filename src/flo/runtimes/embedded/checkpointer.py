@@ -21,10 +21,11 @@ from flo.stores.checkpoints import CheckpointStore, CheckpointWriter
 
 log = logging.getLogger("flo.checkpoint")
 
-EVERY_BLOCKS_SIGNALS = 100_000
-"""Signals between checkpoints: what a restart replays at most, about two seconds of work after a crash."""
+EVERY_SIGNALS = 200_000
+"""Signals between checkpoints: what a restart replays at most, one to two seconds of work after a crash."""
 
-EVERY_S = 60.0
+EVERY_NS = 60_000_000_000
+LOOK_EVERY_S = 1.0
 SLICE_KEYS = 500
 """Keys encoded at a time: 2 ms during which nothing is decided."""
 
@@ -67,11 +68,13 @@ class Checkpointer:
 
     async def run(self) -> None:
         """Checkpoint now and then until cancelled."""
+        clock = self._shard.clock
+        self._last_ns = clock.now_ns()
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(LOOK_EVERY_S)
             fresh = self._shard.step.counts["accepted"] - self._signals_at_last
-            waited = self._shard.clock.now_ns()
-            if fresh >= EVERY_BLOCKS_SIGNALS or (fresh and waited - self._last_ns >= EVERY_S * 1e9):
+            waited_ns = clock.now_ns() - self._last_ns
+            if fresh >= EVERY_SIGNALS or (fresh and waited_ns >= EVERY_NS):
                 try:
                     await self.take()
                 except StorageUnavailable as error:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from operator import itemgetter
+
 import msgspec
 
 from flo.core.record import Event, Group
+
+_exit_of = itemgetter(3)
 
 SHOWN_MAX = 20
 """Decisions shown to listeners, of one loop in one group; the rest are counted. Nobody reads a thousand lines a second."""
@@ -34,10 +39,7 @@ def digest_of(group: Group) -> Digest:
     for number, section in enumerate(group.sections):
         if not section.rows:
             continue
-        exits: dict[int, int] = {}
-        for row in section.rows:
-            exit = row[3]
-            exits[exit] = exits.get(exit, 0) + 1
+        exits = dict(Counter(map(_exit_of, section.rows)))
         shown = [
             (f"{group.shard}-{group.block}-{number}-{place}", row[1], row[2], row[3])
             for place, row in enumerate(section.rows[:SHOWN_MAX])

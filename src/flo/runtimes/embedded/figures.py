@@ -147,7 +147,7 @@ class Figures:
                 continue
             if name == "late":
                 self._late.inc(grown)
-            elif name != "decisions":
+            else:
                 self._signals.labels(name).inc(grown)
         self._open.set(open_commands)
         self._queued.set(queued)

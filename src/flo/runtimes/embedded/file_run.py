@@ -116,7 +116,7 @@ def batches(path: Path) -> Iterator[tuple[list[bytes], int]]:
                 raise UsageError(
                     f"{path}: a line longer than {SIGNAL_BYTES_MAX} bytes; one event a line is expected"
                 )
-            pending += [line for line in lines if line and not line.isspace()]
+            pending += filter(bytes.strip, lines)  # a line of white space is no event
             full = len(pending) - len(pending) % BATCH_SIGNALS
             for start in range(0, full, BATCH_SIGNALS):
                 yield pending[start : start + BATCH_SIGNALS], done

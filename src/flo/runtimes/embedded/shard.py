@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from flo.core.errors import FloError, Overloaded, StorageUnavailable
@@ -49,6 +50,8 @@ REFUSING_S = 1.0
 
 OPEN_COMMANDS_MAX = 200_000
 """Commands whose end is not known, all engines together: about 300 MB. Beyond, taking signals would only add debts."""
+
+_key_of = itemgetter(1)
 
 Needs = Mapping[int, Mapping[str, Mapping[str, Any]]]
 Only = Mapping[int, frozenset[str]]
@@ -289,7 +292,7 @@ class Shard:
             if any(submission.detailed for submission in batch):
                 self._keep(group)
             for section in group.sections:
-                self.dirty.setdefault(section.loop, set()).update(row[1] for row in section.rows)
+                self.dirty.setdefault(section.loop, set()).update(map(_key_of, section.rows))
         self._in_flight.append((group, answer))
         self._reached("decided")
         self.committer.put(group)
