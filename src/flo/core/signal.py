@@ -194,7 +194,8 @@ _RFC3339 = re.compile(
 )
 _seconds_seen: dict[str, int] = {}
 _SECONDS_SEEN_MAX = 4096
-_fractions_seen: dict[str, int] = {"Z": 0}
+FRACTIONS_SEEN: dict[str, int] = {"Z": 0}
+"""What follows the second in UTC times that were read, in nanoseconds: `.345Z`. Of milliseconds at most."""
 
 
 def time_from_text(text: str) -> int:
@@ -202,7 +203,7 @@ def time_from_text(text: str) -> int:
 
     Traffic repeats its seconds and its milliseconds, so both are remembered of UTC times: 0.1 µs instead of 1.5.
     """
-    fraction = _fractions_seen.get(text[19:])
+    fraction = FRACTIONS_SEEN.get(text[19:])
     base = _seconds_seen.get(text[:19])
     if base is None:
         return _time_from_text_slowly(text)
@@ -220,7 +221,7 @@ def _fraction(rest: str) -> int | None:
         return None
     fraction = int(digits) * _SCALE[len(digits)]
     if len(digits) <= 3:
-        _fractions_seen[rest] = fraction
+        FRACTIONS_SEEN[rest] = fraction
     return fraction
 
 

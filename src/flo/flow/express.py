@@ -18,7 +18,7 @@ from flo.core.context import Context
 from flo.core.errors import SignalRejected
 from flo.core.loop.program import Row
 from flo.core.record import Group
-from flo.core.signal import SIGNAL_BYTES_MAX, Envelope, plain_event, time_from_text
+from flo.core.signal import FRACTIONS_SEEN, SIGNAL_BYTES_MAX, Envelope, plain_event, time_from_text
 from flo.flow.marks import Marks
 from flo.flow.router import Route, Router
 from flo.ports.service import Receipt
@@ -82,15 +82,24 @@ class Express:
         their loops waits for the commit."""
         decode, now, row = self._decode, group.decided_ns, len(group.raws)
         assert decode is not None
-        hot, older = marks.hot, marks.older
+        hot, older, fractions = marks.hot, marks.older, FRACTIONS_SEEN.get
         kind: type | None = None
         strict = False
-        place = start
+        place, second, second_ns = start, "never", 0
         for place, raw in enumerate(islice(raws, start, None), start):
             try:
                 event = decode(raw)
                 time = event.time
-                t = now if time is None else time_from_text(time)
+                if time is None:
+                    t = now
+                else:
+                    fraction = fractions(time[19:])
+                    if fraction is not None and time.startswith(second):
+                        t = second_ns + fraction  # most signals are of the second of the one before
+                    else:
+                        t = time_from_text(time)
+                        fraction = fractions(time[19:])
+                        second, second_ns = ("never", 0) if fraction is None else (time[:19], t - fraction)
             except _NOT_PLAIN:
                 break
             if event.__class__ is not kind:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -76,27 +77,39 @@ class Group:
 
 def encode_group(group: Group) -> tuple[bytes, bytes]:
     """(payload, summary). The summary lists the loops, and whether there are events, so that readers can skip blocks."""
-    compressor = zstandard.ZstdCompressor(level=1)
-
-    def pack(values: Sequence[Any]) -> bytes:
-        plain = _encode(values)
-        if len(plain) < COMPRESS_BYTES_MIN:
-            return b"\x00" + plain
-        return b"\x01" + compressor.compress(plain)
-
+    plain = [_encode(group.raws), _encode(group.events)]
+    for section in group.sections:
+        plain += [_encode(column) for column in zip(*section.rows, strict=True)]
+    packed = iter(_packed(plain))
+    raws, events = next(packed), next(packed)
     sections = []
     for section in group.sections:
         if section.rows:
             names = FIXED_COLUMNS + section.state_columns + LAST_COLUMNS
-            columns = [pack(column) for column in zip(*section.rows, strict=True)]
+            columns = list(islice(packed, len(names)))
             sections.append([section.loop, section.revision, len(section.rows), names, columns])
         else:  # keeps its number: decision ids count sections
             sections.append([section.loop, section.revision, 0, (), ()])
-    signals = [len(group.raws), group.received_ns, pack(group.raws), group.contexts, group.marks]
-    payload = _encode([PAYLOAD_VERSION, group.decided_ns, signals, sections, pack(group.events)])
+    signals = [len(group.raws), group.received_ns, raws, group.contexts, group.marks]
+    payload = _encode([PAYLOAD_VERSION, group.decided_ns, signals, sections, events])
     kinds = sorted({type(event).__struct_config__.tag for event in group.events})  # type: ignore[type-var]
     loops = [section.loop for section in group.sections[:256]]
     return payload, _encode([len(group.raws), loops, kinds])
+
+
+def _packed(plain: Sequence[bytes]) -> list[bytes]:
+    """Each with its flag byte, the long ones compressed: in one call, because each call gives up the interpreter's lock,
+    and to get it back from a thread that decides takes up to 5 ms."""
+    long: list[bytes | bytearray | memoryview] = [
+        piece for piece in plain if len(piece) >= COMPRESS_BYTES_MIN
+    ]
+    if not long:
+        return [b"\x00" + piece for piece in plain]
+    frames = iter(zstandard.ZstdCompressor(level=1).multi_compress_to_buffer(long))
+    return [
+        b"\x01" + next(frames).tobytes() if len(piece) >= COMPRESS_BYTES_MIN else b"\x00" + piece
+        for piece in plain
+    ]
 
 
 class Summary(msgspec.Struct, array_like=True, frozen=True):

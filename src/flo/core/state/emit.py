@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from flo.core.state.exact import MAGNITUDE_MAX, PLAIN_MIN
 from flo.core.state.layout import ENTRIES_MAX, NEVER, Column, Figure, Window
 
-STALE_ENTRIES = 16
-"""A key keeps up to this many entries behind its window without looking whether they are old enough to go."""
+LOOK_ENTRIES = 16
+"""Every so many entries a key looks whether it holds too many, or such as are long out of its window."""
 
 TALLY_ENTRIES = 16
 """Up to this many entries distinct values are counted anew each time; beyond, a tally is kept."""
@@ -75,10 +75,16 @@ class WindowCode:
         yield f"if {self.entries}[{self.start}] <= {self.edge}:"
         yield from ("    " + line for line in self._evict())
         yield from self._keep()
-        count = f"len({self.entries}) - {self.start}"
+        size = f"{self.prefix}size_{window.label}"
+        count = f"{size} - {self.start}"
+        yield f"{size} = len({self.entries})"
         yield f"{self.count} = {count}" if stride == 1 else f"{self.count} = ({count}) // {stride}"
-        yield f"if {self.count} > {ENTRIES_MAX}:"
-        yield f"    {self.prefix}state_overflow({self.cell}, {self.offset}, {window.slot})"
+        # one entry a signal: every LOOK_ENTRIES-th signal comes by here, and no other looks at what is old and cold
+        yield f"if not {size} % {LOOK_ENTRIES * stride}:"
+        yield f"    if {self.start} and {self.entries}[0] <= {self.t} - {3 * self.over_ns:_}:"
+        yield f"        {self.start} = {self.prefix}state_trim({self.cell}, {self.offset}, {window.slot}, {self.t})"
+        yield f"    if {self.count} > {ENTRIES_MAX}:"
+        yield f"        {self.prefix}state_overflow({self.cell}, {self.offset}, {window.slot})"
         yield from self._read()
 
     def value(self, column: Column) -> str:
@@ -119,8 +125,6 @@ class WindowCode:
             at = f"{self.cell}, {self.offset + window.slot}, {self.offset + (figure.slot or 0)}"
             yield f"if {self._gone(figure)}:"
             yield f"    {figure.local} = state_{figure.role}({at}, {stride}, {figure.column.index})"
-        yield f"if {self.start} > {STALE_ENTRIES * stride} and {self.entries}[0] <= {self.t} - {3 * self.over_ns:_}:"
-        yield f"    {self.start} = {self.prefix}state_trim({self.cell}, {self.offset}, {window.slot}, {self.t})"
 
     def _leave(self) -> Iterator[str]:
         for column in self.window.columns:
