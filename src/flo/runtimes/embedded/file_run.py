@@ -17,11 +17,11 @@ from flo.ports.service import Receipt
 from flo.runtimes.embedded.collector import rare_collections
 from flo.runtimes.embedded.entry import start_runtime
 from flo.runtimes.embedded.runtime import EmbeddedRuntime
+from flo.runtimes.embedded.shard import BATCH_SIGNALS_MAX
 
 Progress = Callable[[int, int], None]
 
 READ_BYTES = 1 << 20
-BATCH_SIGNALS = 1_000
 BATCHES_AHEAD = 12
 """Batches offered before the first of them is durable: enough that deciding never waits for a sync."""
 
@@ -41,18 +41,23 @@ async def _run(bundle: Path, data: Path, workers: int, signals: Path, progress: 
     runtime = await start_runtime(bundle=bundle, data=data, workers=workers)
     try:
         with rare_collections():
-            return await _feed(runtime, signals, progress)
+            return await _feed(runtime, signals, batch_signals(workers), progress)
     finally:
         await runtime.stop()
 
 
-async def _feed(runtime: EmbeddedRuntime, signals: Path, progress: Progress) -> dict[str, Any]:
+def batch_signals(workers: int) -> int:
+    """Signals offered at once. Divided over workers, whose parts are never quite equal, each part is a group at most."""
+    return BATCH_SIGNALS_MAX if workers == 1 else BATCH_SIGNALS_MAX * workers * 4 // 5
+
+
+async def _feed(runtime: EmbeddedRuntime, signals: Path, size: int, progress: Progress) -> dict[str, Any]:
     began = time.perf_counter()
     summary: dict[str, Any] = {"signals": 0, "accepted": 0, "duplicates": 0, "rejected": 0, "refusals": []}
     total = signals.stat().st_size
     waiting: list[tuple[int, asyncio.Task[list[Receipt]]]] = []
     try:
-        for lines, done_bytes in batches(signals):
+        for lines, done_bytes in batches(signals, size):
             waiting.append((summary["signals"], asyncio.ensure_future(_offer(runtime, lines))))
             summary["signals"] += len(lines)
             await asyncio.sleep(0)
@@ -102,7 +107,7 @@ def _count(summary: dict[str, Any], first: int, receipts: list[Receipt]) -> None
                 summary["refusals"].append(refusal)
 
 
-def batches(path: Path) -> Iterator[tuple[list[bytes], int]]:
+def batches(path: Path, size: int = BATCH_SIGNALS_MAX) -> Iterator[tuple[list[bytes], int]]:
     """Lines of a file, many at a time, with the bytes read so far. Memory: two reads and the longest line."""
     done = 0
     rest = b""
@@ -117,9 +122,9 @@ def batches(path: Path) -> Iterator[tuple[list[bytes], int]]:
                     f"{path}: a line longer than {SIGNAL_BYTES_MAX} bytes; one event a line is expected"
                 )
             pending += filter(bytes.strip, lines)  # a line of white space is no event
-            full = len(pending) - len(pending) % BATCH_SIGNALS
-            for start in range(0, full, BATCH_SIGNALS):
-                yield pending[start : start + BATCH_SIGNALS], done
+            full = len(pending) - len(pending) % size
+            for start in range(0, full, size):
+                yield pending[start : start + size], done
             pending = pending[full:]
     if rest and not rest.isspace():
         pending.append(rest)

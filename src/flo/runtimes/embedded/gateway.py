@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+import functools
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -100,44 +101,46 @@ class Gateway:
 
     async def _spread(self, raws: Sequence[bytes], needs: Needs, detailed: bool) -> list[Receipt]:
         """Send each signal to the shards that own its keys; its receipt is the best of theirs."""
-        shards = len(self._ports)
-        parts = [_Part() for _ in range(shards)]
-        receipts: list[Receipt | None] = [None] * len(raws)
-        key_of = self._probe.key
-        for row, raw in enumerate(raws):
-            key = key_of(raw)
-            if key is not None:
-                part = parts[crc32(key.encode("utf-8", "surrogatepass")) % shards]
-                part.rows.append(row)
-                part.raws.append(raw)
-                continue
-            try:
-                owners = self._owners(raw)
-            except SignalRejected as error:
-                receipts[row] = Receipt("rejected", error.reason, error.detail)
-                continue
-            for shard, loops in owners.items():
-                part = parts[shard]
-                if loops is not None:
-                    part.only[len(part.rows)] = loops
-                part.rows.append(row)
-                part.raws.append(raw)
-        sent = [(port, part) for port, part in zip(self._ports, parts, strict=True) if part.rows]
+        parts = self._parts(raws)
+        sent = [(port, part) for port, part in zip(self._ports, parts.of_shards, strict=True) if part.raws]
         answers = await asyncio.gather(
             *(
-                port.offer(part.raws, needs=part.needs(needs), only=part.only, detailed=detailed)
+                port.offer(
+                    part.raws, needs=parts.needs(port.number, needs), only=part.only, detailed=detailed
+                )
                 for port, part in sent
             )
         )
-        if all(
-            answer.count(ACCEPTED) == len(part.rows) for (_, part), answer in zip(sent, answers, strict=True)
+        if not parts.strays and all(
+            answer.count(ACCEPTED) == len(part.raws) for (_, part), answer in zip(sent, answers, strict=True)
         ):
-            return [ACCEPTED if each is None else each for each in receipts]
-        for (_, part), answer in zip(sent, answers, strict=True):
-            for row, receipt in zip(part.rows, answer, strict=True):
+            return [ACCEPTED] * len(raws)
+        receipts: list[Receipt | None] = [parts.refused.get(row) for row in range(len(raws))]
+        for (port, _), answer in zip(sent, answers, strict=True):
+            for row, receipt in zip(parts.rows(port.number), answer, strict=True):
                 before = receipts[row]
                 receipts[row] = receipt if before is None else merged(before, receipt)
         return [receipt for receipt in receipts if receipt is not None]
+
+    def _parts(self, raws: Sequence[bytes]) -> Parts:
+        """Where each signal goes. Most are told by their key alone."""
+        shards = len(self._ports)
+        parts = Parts(shards)
+        takes = [part.raws.append for part in parts.of_shards]
+        decode, note, shard = self._probe.decode, parts.shard_of_row.append, 0
+        for row, raw in enumerate(raws):
+            try:
+                shard = crc32(decode(raw).data.key.encode()) % shards
+            except UNTOLD:
+                note(STRAY)
+                try:
+                    parts.stray(row, raw, self._owners(raw))
+                except SignalRejected as error:
+                    parts.refuse(row, Receipt("rejected", error.reason, error.detail))
+                continue
+            note(shard)
+            takes[shard](raw)
+        return parts
 
     def _owners(self, raw: bytes) -> dict[int, frozenset[str] | None]:
         """shard -> the loops it decides this signal for (None: whichever, there is only one)."""
@@ -178,57 +181,81 @@ def shard_of(key: str, shards: int) -> int:
     return crc32(key.encode("utf-8", "surrogatepass")) % shards
 
 
-class _Part:
-    """What goes to one shard of a batch."""
+STRAY = -1
+"""The shard of a signal that may go to several, or to none."""
 
-    __slots__ = ("only", "raws", "rows")
+UNTOLD = (msgspec.DecodeError, UnicodeError, RecursionError)
+
+
+class Part:
+    """What goes to one shard of a batch, in order. `only`: of some, by place here, the loops that decide it there."""
+
+    __slots__ = ("only", "raws")
 
     def __init__(self) -> None:
-        self.rows: list[int] = []
         self.raws: list[bytes] = []
         self.only: dict[int, frozenset[str]] = {}
 
-    def needs(self, needs: Needs) -> Needs:
-        return (
-            {place: needs[row] for place, row in enumerate(self.rows) if row in needs} if needs else NOTHING
-        )
+
+class Parts:
+    """A batch, divided over shards."""
+
+    def __init__(self, shards: int) -> None:
+        self.of_shards = [Part() for _ in range(shards)]
+        self.shard_of_row: list[int] = []
+        self.strays: dict[int, tuple[int, ...]] = {}  # row -> its shards
+        self.refused: dict[int, Receipt] = {}
+
+    def stray(self, row: int, raw: bytes, owners: Mapping[int, frozenset[str] | None]) -> None:
+        self.strays[row] = tuple(owners)
+        for shard, loops in owners.items():
+            part = self.of_shards[shard]
+            if loops is not None:
+                part.only[len(part.raws)] = loops
+            part.raws.append(raw)
+
+    def refuse(self, row: int, receipt: Receipt) -> None:
+        self.strays[row] = ()
+        self.refused[row] = receipt
+
+    def rows(self, shard: int) -> list[int]:
+        """The rows of the batch that a shard's part has, in its order."""
+        return [
+            row
+            for row, of_row in enumerate(self.shard_of_row)
+            if of_row == shard or (of_row == STRAY and shard in self.strays[row])
+        ]
+
+    def needs(self, shard: int, needs: Needs) -> Needs:
+        if not needs:
+            return NOTHING
+        return {place: needs[row] for place, row in enumerate(self.rows(shard)) if row in needs}
 
 
 class KeyProbe:
     """The key of a signal by one look at its bytes, where all loops of its type are keyed by one field of the data.
 
-    That is the common case, and a fifth of the work of decoding it whole. What the probe does not know (None) goes the
-    long way; what it does know is only where the signal goes, the shard decides everything else.
+    That is the common case, and a fifth of the work of decoding it whole: `decode(raw).data.key`. What it refuses goes
+    the long way; what it tells is only where the signal goes, the shard decides everything else.
     """
 
     def __init__(self, router: Router, expected: frozenset[str]) -> None:
-        fields: dict[str, str] = {}
+        kinds: list[Any] = []
         for type, routes in router.routes.items():
             keyed_by = {route.program.key_field for route in routes}
             field = keyed_by.pop() if len(keyed_by) == 1 else None
             if field is not None and type not in expected:
-                fields[type] = field
-        names = {field: f"field_{place}" for place, field in enumerate(sorted(set(fields.values())))}
-        data = msgspec.defstruct(
-            "Data",
-            [(name, Any, None) for name in names.values()],
-            rename={n: f for f, n in names.items()},
-            gc=False,
+                data = msgspec.defstruct("Data", [("key", str)], rename={"key": field}, gc=False)
+                fields: list[Any] = [("data", data), ("data_base64", None, None)]  # which would be the data
+                kinds.append(msgspec.defstruct("Probe", fields, tag_field="type", tag=type, gc=False))
+        self.decode: Callable[[bytes], Any] = (
+            msgspec.json.Decoder(functools.reduce(operator.or_, kinds)).decode if kinds else _untold
         )
-        probe = msgspec.defstruct("Probe", [("type", str), ("data", data)], gc=False)
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(probe).decode
-        self._getters = {type: attrgetter(names[field]) for type, field in fields.items()}
 
-    def key(self, raw: bytes) -> str | None:
-        try:
-            event = self._decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        getter = self._getters.get(event.type)
-        if getter is None:
-            return None
-        key = getter(event.data)
-        return key if type(key) is str else None
+
+def _untold(raw: bytes) -> Any:
+    """No type of this bundle is told by its key."""
+    raise msgspec.DecodeError
 
 
 def merged(before: Receipt, receipt: Receipt) -> Receipt:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -22,10 +23,10 @@ _HEAD = struct.Struct("<I")
 
 
 class Offer(msgspec.Struct, array_like=True, tag=0):
-    """To a worker: decide these signals."""
+    """To a worker: decide these signals. `raws`: see `joined`."""
 
     number: int
-    raws: list[bytes]
+    raws: bytes | list[bytes]
     needs: dict[int, dict[str, dict[str, Any]]]
     only: dict[int, list[str]]
     detailed: bool
@@ -122,6 +123,18 @@ class State(msgspec.Struct, array_like=True, tag=5):
 
 
 Reply = Receipts | Result | Failure | Durable | Ready | State
+
+
+def joined(raws: Sequence[bytes]) -> bytes | list[bytes]:
+    """Signals as lines where each is one: a copy, where a list of a thousand is a thousand of them."""
+    lines = b"\n".join(raws)
+    return lines if raws and lines.count(b"\n") == len(raws) - 1 else list(raws)
+
+
+def parted(raws: bytes | list[bytes]) -> list[bytes]:
+    """What `joined` was given."""
+    return raws.split(b"\n") if isinstance(raws, bytes) else raws
+
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder(Request).decode

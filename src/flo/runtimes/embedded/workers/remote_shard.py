@@ -15,6 +15,7 @@ from flo.core.errors import Overloaded, StorageUnavailable, UnavailableError, Us
 from flo.core.record import Answered, Applied, Attempted, CommandOutcome, DeadLetter, Group
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
+from flo.flow.step import ACCEPTED
 from flo.ports.service import Receipt
 from flo.ports.store import LedgerView
 from flo.runtimes.embedded.shard import NOTHING, QUEUED_SIGNALS_MAX, Needs, Only
@@ -36,6 +37,7 @@ from flo.runtimes.embedded.workers.frames import (
     Stop,
     decode_reply,
     error_of,
+    joined,
     read_frame,
     write_frame,
 )
@@ -45,7 +47,6 @@ from flo.stores.ledger_view import ReaderView
 
 log = logging.getLogger("flo.workers")
 
-ACCEPTED = Receipt("accepted")
 START_S = 120.0
 STOP_S = 30.0
 RESTART_S = (0.0, 0.5, 2.0, 10.0)
@@ -213,7 +214,7 @@ class RemoteShard:
             receipts: list[Receipt] = await self._request(
                 lambda number: Offer(
                     number,
-                    list(raws),
+                    joined(raws),
                     {
                         row: {loop: dict(need) for loop, need in by_loop.items()}
                         for row, by_loop in needs.items()

@@ -21,6 +21,7 @@ from typing import Any
 import uvloop
 
 from flo.core.errors import FloError
+from flo.flow.step import ACCEPTED
 from flo.runtimes.embedded.collector import rare_collections
 from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.library import Library
@@ -43,6 +44,7 @@ from flo.runtimes.embedded.workers.frames import (
     Stop,
     decode_request,
     failure_of,
+    parted,
     read_frame,
     write_frame,
 )
@@ -110,9 +112,9 @@ class Worker:
         if isinstance(request, Offer):
             only = {row: frozenset(loops) for row, loops in request.only.items()}
             receipts = await shard.offer(
-                request.raws, needs=request.needs, only=only, detailed=request.detailed
+                parted(request.raws), needs=request.needs, only=only, detailed=request.detailed
             )
-            if all(receipt.status == "accepted" and not receipt.decisions for receipt in receipts):
+            if receipts.count(ACCEPTED) == len(receipts):
                 return Receipts(request.number, len(receipts), [])
             return Receipts(request.number, 0, receipts)
         if isinstance(request, Learn):
