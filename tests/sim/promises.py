@@ -18,9 +18,9 @@ from flo.core.record import (
     decode_group,
 )
 from flo.core.signal import time_from_text
+from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.recover import Fold
 from flo.flow.reload import LoadedBundle
-from flo.flow.step import MARK_REFUSED
 from flo.flow.views.record import decision_record, parse_decision_id, record_bytes, redecide
 from flo.ports.disk import Disk
 from flo.runtimes.embedded.opening import Book, OpenShard, open_shard

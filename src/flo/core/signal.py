@@ -64,25 +64,34 @@ class Envelope(msgspec.Struct, gc=False):
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 
-_LOOKED_AT_TWICE = frozenset({"data_base64", "dataschema", "floroot", "floparent"})
 
-
-def plain_event(type: str, data: Any) -> type[msgspec.Struct]:
+def plain_event(type: str, data: Any, *, closed: bool) -> type[msgspec.Struct]:
     """A struct for signals of one type, head and data in one pass; `data` is the type of the data.
 
     It takes the `Envelope`'s attributes in the same form and refuses those that ask for a second look: a context, a
     schema's version, data in base64. So what it takes of at most `SIGNAL_BYTES_MAX`, `parse_signal` takes too, where
-    `data` (a `Contract.calm_type`) vouches for its numbers and depth. What it refuses means nothing.
+    `data` (a `Contract.calm_type`) vouches for its numbers and depth. What it refuses means nothing. `closed`: it also
+    refuses every attribute that most events lack.
     """
-    fields: list[Any] = [("id", _Attribute), ("source", _Attribute), ("specversion", Literal["1.0"])]
-    fields.append(("data", data))
-    for field in msgspec.structs.fields(Envelope):
-        if field.name in _LOOKED_AT_TWICE:
-            fields.append((field.name, None, None))
-        elif field.default is None:
-            fields.append((field.name, field.type, None))
+    head: list[Any] = [("specversion", Literal["1.0"]), ("id", _Attribute), ("source", _Attribute)]
+    rest: list[Any] = [
+        ("time", str | None, None),
+        ("subject", str | None, None),
+        ("traceparent", str | None, None),
+    ]
+    if closed:
+        rest.insert(1, ("datacontenttype", Literal["application/json"] | None, None))
+    else:
+        rest += [(name, None, None) for name in ("data_base64", "dataschema", "floroot", "floparent")]
+        rest += [(name, str | int | None, None) for name in ("floborn", "flodeadline", "flohops", "floseq")]
     return msgspec.defstruct(
-        "PlainEvent", fields, namespace={"type": type}, tag_field="type", tag=type, gc=False
+        "PlainEvent",
+        [*head, ("data", data), *rest],  # in the order that most senders write, which is fastest
+        namespace={"type": type},
+        tag_field="type",
+        tag=type,
+        forbid_unknown_fields=closed,
+        gc=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""The express way: signals that need no second look, head and data decoded in one pass.
+"""The express way: signals that need no second look, decoded in one pass and decided in runs.
 
 Most traffic is of types that one loop listens to, under a contract that a struct can say whole, without a context,
 masks or needs. Such a signal costs half of what the general way costs, and comes to the same: whatever the express
@@ -8,6 +8,8 @@ the two, byte for byte).
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
@@ -21,15 +23,17 @@ from flo.core.record import Group
 from flo.core.signal import FRACTIONS_SEEN, SIGNAL_BYTES_MAX, Envelope, plain_event, time_from_text
 from flo.flow.marks import Marks
 from flo.flow.router import Route, Router
-from flo.ports.service import Receipt
-
-ACCEPTED = Receipt("accepted")
-DUPLICATE = Receipt("duplicate")
+from flo.ports.service import ACCEPTED, DUPLICATE, Receipt
 
 PATIENCE_MAX = 64
 """Signals that go the general way before the express way is tried again, where it took none."""
 
+RUN_SIGNALS_MAX = 100
+"""Decided at a time: enough to share what a call costs, few enough that they are still in the processor's cache."""
+
 _NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SignalRejected)
+
+Decode = Callable[[bytes], Any]
 
 
 class Unusual(Protocol):
@@ -48,25 +52,32 @@ class Unusual(Protocol):
 
 
 class Express:
-    """The types of a router whose signals can go this way, and the decoder of all of them."""
+    """The types of a router whose signals can go this way, and the decoders of all of them."""
 
     def __init__(self, router: Router) -> None:
         self._routes: dict[type, Route] = {}
         self._relaxed = router.relaxed_types
-        for type, routes in router.routes.items():
-            data = _plain_data(routes)
-            if data is not None and type not in router.masks and type not in router.select:
-                self._routes[plain_event(type, data)] = routes[0]
-        self._decode: Callable[[bytes], Any] | None = None
-        if self._routes:
-            union: Any = tuple(self._routes)
-            self._decode = msgspec.json.Decoder(union[0] if len(union) == 1 else _union(union)).decode
-
-    def takes(self, raws: Sequence[bytes]) -> bool:
-        """Whether these may go this way at all."""
-        return self._decode is not None and (
-            len(raws) * 1024 <= SIGNAL_BYTES_MAX or max(map(len, raws)) <= SIGNAL_BYTES_MAX
+        self.types = frozenset(
+            type for type, routes in router.routes.items() if _is_plain(type, routes, router)
         )
+        kinds: list[tuple[Any, ...]] = []
+        for type in self.types:
+            (route,) = router.routes[type]
+            assert route.contract is not None
+            each = [plain_event(type, route.contract.calm_type, closed=closed) for closed in (True, False)]
+            self._routes |= dict.fromkeys(each, route)
+            kinds.append(tuple(each))
+        # what allows no attribute but the common ones is faster; once others were seen, more are expected
+        decoders = [_decoder(of_form) for of_form in zip(*kinds, strict=True)] if kinds else [None, None]
+        self._closed: Decode | None = decoders[0]
+        self._open: Decode | None = decoders[1]
+        self._decode = self._closed
+
+    def takes(self, raws: Sequence[bytes], expected: Mapping[str, Any]) -> bool:
+        """Whether these may go this way at all. `expected`: types that some command waits for."""
+        if self._decode is None or (expected and not self.types.isdisjoint(expected)):
+            return False
+        return max(map(len, raws), default=0) <= SIGNAL_BYTES_MAX
 
     def run(
         self,
@@ -75,14 +86,39 @@ class Express:
         group: Group,
         receipts: list[Receipt],
         marks: Marks,
-        expected: Mapping[str, Any],
         unusual: Unusual,
     ) -> tuple[int, bool]:
         """Decide the signals from `start` on while they are plain: the first place not decided, and whether any of
         their loops waits for the commit."""
-        decode, now, row = self._decode, group.decided_ns, len(group.raws)
+        place, strict = self._run(raws, start, group, receipts, marks, unusual)
+        if place < len(raws) and self._decode is not self._open and self._takes_open(raws[place]):
+            self._decode = self._open
+            place, more = self._run(raws, place, group, receipts, marks, unusual)
+            strict = strict or more
+        return place, strict
+
+    def _takes_open(self, raw: bytes) -> bool:
+        assert self._open is not None
+        try:
+            self._open(raw)
+        except _NOT_PLAIN:
+            return False
+        return True
+
+    def _run(
+        self,
+        raws: Sequence[bytes],
+        start: int,
+        group: Group,
+        receipts: list[Receipt],
+        marks: Marks,
+        unusual: Unusual,
+    ) -> tuple[int, bool]:
+        decode, now = self._decode, group.decided_ns
         assert decode is not None
         hot, older, fractions = marks.hot, marks.older, FRACTIONS_SEEN.get
+        run = _Run(group, unusual)
+        events, times = run.events, run.times
         kind: type | None = None
         strict = False
         place, second, second_ns = start, "never", 0
@@ -102,13 +138,11 @@ class Express:
                         second, second_ns = ("never", 0) if fraction is None else (time[:19], t - fraction)
             except _NOT_PLAIN:
                 break
-            if event.__class__ is not kind:
+            if event.__class__ is not kind or len(events) == RUN_SIGNALS_MAX:
+                run.decide()
                 kind = event.__class__
-                route = self._routes[kind]
-                decide, cells = route.decide, route.cells
+                run.route = self._routes[kind]
                 strict = strict or event.type not in self._relaxed
-            if expected and event.type in expected:
-                break
             ids = hot.get(event.source)
             if ids is None:
                 ids = hot[event.source] = set()
@@ -119,20 +153,49 @@ class Express:
                 receipts.append(DUPLICATE)
                 start = place + 1
                 continue
-            decision = decide(event, event.data, t, now, None, None, cells, row)
-            row += 1
-            if decision is None:
-                continue
-            rows = route.rows
-            if rows is None:
-                rows = route.open(group)
-            if decision[-1] is not None:
-                decision = unusual(group, route, event, None, decision, len(rows), t)
-            rows.append(decision)
+            events.append(event)
+            times.append(t)
         else:
             place = len(raws)
+        run.decide()
         _taken(raws, start, place, group, receipts)
         return place, strict
+
+
+class _Run:
+    """Signals of one loop that wait to be decided together."""
+
+    def __init__(self, group: Group, unusual: Unusual) -> None:
+        self.events: list[Any] = []
+        self.times: list[int] = []
+        self.route: Route | None = None
+        self._group = group
+        self._row = len(group.raws)
+        self._unusual = unusual
+
+    def decide(self) -> None:
+        if not self.events:
+            return
+        route, group = self.route, self._group
+        assert route is not None
+        assert route.decide_run is not None
+        rows = route.rows
+        is_new = rows is None
+        if rows is None:
+            rows = route.open(group)
+        unusual = functools.partial(_noted, self._unusual, group, route, rows)
+        route.decide_run(self.events, self.times, group.decided_ns, route.cells, self._row, rows, unusual)
+        if is_new and not rows:
+            route.close(group)
+        self._row += len(self.events)
+        self.events.clear()
+        self.times.clear()
+
+
+def _noted(
+    unusual: Unusual, group: Group, route: Route, rows: list[Row], event: Envelope, t: int, decision: Row
+) -> Row:
+    return unusual(group, route, event, None, decision, len(rows), t)
 
 
 def _taken(raws: Sequence[bytes], start: int, end: int, group: Group, receipts: list[Receipt]) -> None:
@@ -148,18 +211,15 @@ def _is_older(marks: Marks, event: Any, ids: set[str]) -> bool:
     return True
 
 
-def _plain_data(routes: tuple[Route, ...]) -> Any:
-    """The type of the data where one plain loop is all that meets it; None where more is to be done."""
-    if len(routes) != 1:
-        return None
+def _is_plain(type: str, routes: tuple[Route, ...], router: Router) -> bool:
+    """Whether one plain loop is all that meets this type, and nothing of this bundle waits for it."""
+    if len(routes) != 1 or type in router.masks or type in router.select or type in router.expected_types:
+        return False
     (route,) = routes
-    if route.needs or route.uses_context or route.contract is None:
-        return None
-    return route.contract.calm_type
+    return (
+        route.decide_run is not None and route.contract is not None and route.contract.calm_type is not None
+    )
 
 
-def _union(types: tuple[Any, ...]) -> Any:
-    union = types[0]
-    for each in types[1:]:
-        union = union | each
-    return union
+def _decoder(types: Sequence[Any]) -> Decode:
+    return msgspec.json.Decoder(functools.reduce(operator.or_, types)).decode

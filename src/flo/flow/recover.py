@@ -13,11 +13,11 @@ from flo.core.loop.program import Cells, LoopProgram
 from flo.core.record import Applied, GroupView
 from flo.core.record.group import SectionView
 from flo.core.signal import Envelope, parse_signal, time_from_text
+from flo.flow.inputs import decode_data, effective_context
 from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route
-from flo.flow.step import decode_data, effective_context
 
 
 class Fold:

@@ -23,6 +23,7 @@ class Route:
         "cells",
         "contract",
         "decide",
+        "decide_run",
         "hops",
         "name",
         "needs",
@@ -40,6 +41,7 @@ class Route:
         self.cells = cells
         self.contract: Contract | None = program.contract
         self.decide = program.decide
+        self.decide_run = program.decide_run
         self.needs: Mapping[str, str] = program.needs
         self.strict = program.definition.consistency == "strict"
         self.ttl_ns = program.definition.ttl_ns
@@ -56,6 +58,11 @@ class Route:
         group.sections.append(section)
         self.rows = section.rows
         return section.rows
+
+    def close(self, group: Group) -> None:
+        """Take the section back that was opened last, and into which no row came."""
+        assert group.sections.pop().rows is self.rows
+        self.rows, self.section = None, -1
 
 
 Select = Callable[[msgspec.Raw], tuple[Route, ...]]
@@ -99,6 +106,13 @@ class Router:
             for type in route.program.definition.on:
                 by_type.setdefault(type, []).append(route)
         self.routes: dict[str, tuple[Route, ...]] = {}
+        self.expected_types = frozenset(
+            action.definition.expect.signal
+            for route in self.all
+            for actions in route.program.actions.values()
+            for action in actions
+            if action.definition.expect is not None
+        )
         self.masks = {type: mask for type, found in by_type.items() if (mask := _mask_of(found)).paths}
         self.select: dict[str, Select] = {}
         relaxed = [type for type, found in by_type.items() if all(not route.strict for route in found)]

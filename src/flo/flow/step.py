@@ -13,20 +13,19 @@ from typing import Any
 import msgspec
 
 from flo.core.command import Command
-from flo.core.context import Context, context_of, root_id
-from flo.core.contract import Contract, ContractViolation, Violation
+from flo.core.context import Context, context_of
+from flo.core.contract import ContractViolation
 from flo.core.errors import SignalRejected
 from flo.core.loop.program import EXIT_ERROR, Row
 from flo.core.record import DeadLetter, Group, Killed
 from flo.core.signal import Envelope, parse_signal, time_from_text
-from flo.flow.express import ACCEPTED, DUPLICATE, PATIENCE_MAX, Express
+from flo.flow.express import PATIENCE_MAX, Express
+from flo.flow.inputs import decode_data, effective_context, nothing_fetched, root_context
 from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route, Router
-from flo.ports.service import Receipt
-
-__all__ = ["ACCEPTED", "DUPLICATE", "Step", "Submission", "decode_data", "root_context"]
+from flo.ports.service import ACCEPTED, DUPLICATE, Receipt
 
 
 @dataclass(slots=True)
@@ -72,13 +71,11 @@ class Step:
         return receipts
 
     def _count(self, receipts: list[Receipt]) -> None:
-        accepted = receipts.count(
-            ACCEPTED
-        )  # nearly all of nearly every batch, counted without a look at each
-        self.counts["accepted"] += accepted
-        if accepted != len(receipts):
+        plain = receipts.count(ACCEPTED)  # nearly all of nearly every batch: no look at each
+        self.counts["accepted"] += plain
+        if plain != len(receipts):
             for receipt in receipts:
-                if receipt is not ACCEPTED:
+                if receipt is not ACCEPTED and receipt != ACCEPTED:
                     self.counts[receipt.status] += 1
 
     def _submission(self, submission: Submission, group: Group) -> list[Receipt]:
@@ -86,15 +83,18 @@ class Step:
         express, raws = self._express, submission.raws
         receipts: list[Receipt] = []
         submission.strict = not self.router.relaxed_types
-        if submission.detailed or submission.needs or submission.only or not express.takes(raws):
+        if (
+            submission.detailed
+            or submission.needs
+            or submission.only
+            or not express.takes(raws, self.reconciler.expected)
+        ):
             self._general(submission, 0, len(raws), group, receipts)
             return receipts
         place, patience = 0, 1
         while place < len(raws):
             began = place
-            place, strict = express.run(
-                raws, began, group, receipts, self.marks, self.reconciler.expected, self._unusual
-            )
+            place, strict = express.run(raws, began, group, receipts, self.marks, self._unusual)
             submission.strict = submission.strict or strict
             patience = 1 if place > began else min(2 * patience, PATIENCE_MAX)
             if place < len(raws):
@@ -357,58 +357,6 @@ class Step:
             stale=stale,
         )
         self.reconciler.issue(command, group)
-
-
-def decode_data(route: Route, event: Envelope) -> Any:
-    """The signal's data under the loop's contract; `ContractViolation` where it breaks it or names a newer version."""
-    contract = route.contract
-    if contract is None:
-        return _decode_plain(event)
-    if event.dataschema is not None:
-        _check_version(contract, event.dataschema)
-    return contract.decode(event.data)
-
-
-def _check_version(contract: Contract, schema: str) -> None:
-    """`dataschema: name/version` (or a URI that ends so) may not be newer than the version the loop knows."""
-    name, _, version = schema.rpartition("/")
-    if name.rpartition("/")[2] == contract.name and version.isdecimal() and int(version) > contract.version:
-        message = (
-            f"the signal names {contract.name}/{version}, this loop knows {contract.name}/{contract.version}"
-        )
-        violation = Violation("/", "version", message, schema[:60], message, "version:/")
-        raise ContractViolation(f"{contract.name}/{contract.version}", [violation])
-
-
-_decode_json = msgspec.json.Decoder().decode
-
-
-def _decode_plain(event: Envelope) -> Any:
-    try:
-        return _decode_json(event.data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        message = f"the data is not JSON FLO can read: {error}"
-        raise ContractViolation("none", [Violation("/", "json", message, "", message, "json:/")]) from None
-
-
-def nothing_fetched(route: Route) -> dict[str, dict[str, Any]]:
-    """What a loop reads where nobody fetched for it: its signal came another way, or its key was not known then."""
-    return {name: {"missing": True, "reason": "it was not asked for"} for name in route.needs}
-
-
-def effective_context(context: Context | None, event: Envelope, now: int, route: Route) -> Context:
-    """The context as expressions see it: a deadline is always there, and no later than this loop's ttl allows."""
-    if context is None:
-        return root_context(event, now, route)
-    deadline = context.born_ns + route.ttl_ns
-    if context.deadline_ns is not None:
-        deadline = min(deadline, context.deadline_ns)
-    return Context(context.root, context.parent, context.born_ns, deadline, context.hops, context.seq)
-
-
-def root_context(event: Envelope, now: int, route: Route) -> Context:
-    """The context a signal opens by itself."""
-    return Context(root_id(event), None, now, now + route.ttl_ns, 0)
 
 
 _NOTHING = object()

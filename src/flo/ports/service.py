@@ -23,6 +23,10 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     decisions: tuple[str, ...] = ()  # ids, in the order of the loops
 
 
+ACCEPTED = Receipt("accepted")
+DUPLICATE = Receipt("duplicate")
+
+
 class Page(msgspec.Struct, frozen=True):
     """One page of a list, newest first; `next` is the cursor of the following page, or None."""
 

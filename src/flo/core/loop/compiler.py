@@ -81,6 +81,7 @@ def _program(loop: CheckedLoop, calls: Calls, revision: str, on_call: str | None
         conditions=loop.conditions,
         source=source,
         decide=namespace["decide"],
+        decide_run=namespace.get("decide_run"),
         fold=namespace["fold"],
         refold=namespace["refold"],
         redecide=namespace["redecide"],

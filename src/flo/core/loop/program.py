@@ -154,6 +154,8 @@ class LoopProgram:
     """One loop, compiled. The functions are pure but for the cells they are given; they do no I/O and read no clock.
 
     decide(signal, data, t, now, context, need, cells, row) -> Row | None   None: `where` says it is not for this loop
+    decide_run(signals, times, now, cells, row, rows, unusual)              decides signals whose rows begin at `row`, and
+                                   appends; `unusual(signal, t, row) -> Row` sees each row with an `extra` before that
     fold(signal, data, t, now, context, need, cells)                        the same change of state, without the rules
     refold(t, now, key, measured, cells)                                    the same, from the inputs a record holds
     redecide(signal, data, t, now, context, need, row, key, seq, state, extra) -> Row
@@ -172,6 +174,7 @@ class LoopProgram:
     conditions: Mapping[str, Checked]  # by rule id, for the trace
     source: str
     decide: Callable[..., Row | None]
+    decide_run: Callable[..., None] | None  # None where signals bring more than data: contexts, needs, masks
     fold: Callable[..., list[Any] | None]
     refold: Callable[..., list[Any]]
     redecide: Callable[..., Row]

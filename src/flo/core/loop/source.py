@@ -1,6 +1,7 @@
 """The source of a loop's function: where, key, state, rules and commands, put together as text.
 
     decide     where ▸ key ▸ inputs of the state ▸ update ▸ read ▸ rules, first that acts returns
+    decide_run the same for a run of signals that bring nothing but their data, so that they share what a call costs
     fold       the same up to the update: how recovery turns recorded signals back into state
     refold     the update alone, on the inputs a record holds: recovery where the signal itself is masked
     redecide   the rules alone, on the state a record says they read
@@ -21,11 +22,10 @@ from flo.core.expression import (
     Checked,
     CheckedTemplate,
     Emitter,
-    emit_template,
 )
-from flo.core.loop.checking import CheckedAction, CheckedLoop
-from flo.core.loop.definition import RuleDefinition
+from flo.core.loop.checking import CheckedLoop
 from flo.core.loop.program import EXIT_ERROR, KEY_CHARS_MAX, Calls
+from flo.core.loop.rule_source import RuleSource, at, emitted
 from flo.core.loop.support import NAMES, failed, failed_masked
 
 
@@ -48,7 +48,14 @@ class LoopSource:
         self.state_columns, self.state_locals = self._state_columns()
         self.uses_functions = self._calls_functions()
         self.records_inputs = bool(loop.mask.paths)
+        self.is_plain = not (
+            self.definition.needs
+            or loop.mask.paths
+            or any(reference == ("data",) or reference[0] == "context" for reference in self.references)
+        )
         self.emitter = Emitter()
+        self._rule_source = RuleSource(loop, self.rules, self.once, self.emitter, self._leave)
+        self._in_run = False  # whether what is written stands in `decide_run`
         self._own_constants = self._names(calls)
 
     @property
@@ -119,55 +126,50 @@ class LoopSource:
         whole = (
             "as_json(signal.data)" if self.loop.contract is not None and self.loop.contract.fast else "data"
         )
-        return [_at(indent, f"whole_data = {whole}")]
+        return [at(indent, f"whole_data = {whole}")]
 
     # -- the parts ----------------------------------------------------------------------------------------
-
-    def _emit(self, indent: int, expression: Checked, *, boxed: bool = False) -> tuple[list[str], str]:
-        emitter = self.emitter
-        emitter.level, emitter.lines = indent, []
-        code = emitter.expression(expression, boxed=boxed)
-        return emitter.lines, code
 
     def _where_and_key(self, indent: int) -> list[str]:
         lines: list[str] = []
         if self.loop.where is not None:
-            before, code = self._emit(indent, self.loop.where)
+            before, code = emitted(self.emitter, indent, self.loop.where)
             guard = code if self.loop.where.type == BOOL else f"as_bool({code})"
-            lines += [*before, _at(indent, f"if not ({guard}):"), _at(indent + 1, "return None")]
+            leave = "continue" if self._in_run else "return None"
+            lines += [*before, at(indent, f"if not ({guard}):"), at(indent + 1, leave)]
         assert self.loop.key is not None
-        before, code = self._emit(indent, self.loop.key)
+        before, code = emitted(self.emitter, indent, self.loop.key)
         lines += before
         text = code if self.loop.key.type == STRING else f"key_text({code})"
-        lines.append(_at(indent, f"key = {text}"))
-        lines.append(_at(indent, f"if not key or len(key) > {KEY_CHARS_MAX}:"))
-        lines.append(_at(indent + 1, "raise bad_key(key)"))
+        lines.append(at(indent, f"key = {text}"))
+        lines.append(at(indent, f"if not key or len(key) > {KEY_CHARS_MAX}:"))
+        lines.append(at(indent + 1, "raise bad_key(key)"))
         return lines
 
     def _before_state(self, indent: int) -> list[str]:
         """where, key and the inputs of the state: all that may fail before anything changes."""
         lines = self._where_and_key(indent)
         for state in self.definition.state:
-            before, code = self._emit(
-                indent, self.loop.inputs[state.name], boxed=state.name in self.loop.converted
+            before, code = emitted(
+                self.emitter, indent, self.loop.inputs[state.name], boxed=state.name in self.loop.converted
             )
             if state.name in self.loop.converted:
                 code = f"as_state({code}, {state.name!r})"
-            lines += [*before, _at(indent, f"i_{state.name} = {code}")]
+            lines += [*before, at(indent, f"i_{state.name} = {code}")]
         return lines
 
     def _update(self, indent: int) -> list[str]:
         """The change of state; it checks its values first, and cannot fail after."""
         inputs = {state.name: f"i_{state.name}" for state in self.definition.state}
-        lines = [_at(indent, "cell = cells[key]")]
+        lines = [at(indent, "cell = cells[key]")]
         if self.loop.plan.fields:
             lines += self.loop.plan.emit_update(inputs, cell="cell", offset=1 + len(self.once), indent=indent)
         if self.loop.shared_plan.fields:
-            lines += [_at(indent, "shared = cells.shared"), _at(indent, "others = cells.others")]
+            lines += [at(indent, "shared = cells.shared"), at(indent, "others = cells.others")]
             lines += self.loop.shared_plan.emit_update(
                 inputs, cell="shared", offset=0, late="all_late", others="others", indent=indent
             )
-        lines.append(_at(indent, "cell[0] = seq = cell[0] + 1"))
+        lines.append(at(indent, "cell[0] = seq = cell[0] + 1"))
         return lines
 
     def _read(self, indent: int) -> list[str]:
@@ -182,110 +184,7 @@ class LoopSource:
         return lines
 
     def _memory(self, indent: int) -> list[str]:
-        return [_at(indent, f"once_{index} = cell[{1 + index}]") for index in range(len(self.once))]
-
-    def _rules(self, indent: int, *, live: bool) -> list[str]:
-        """The rules in their order. `live`: they also keep their memory; deciding again must not."""
-        lines = [_at(indent, "rule = None"), _at(indent, "try:")]
-        inner = indent + 1
-        match_all = self.definition.match == "all"
-        if match_all:
-            lines.append(_at(inner, f"exit = {len(self.rules)}"))
-            if live:
-                lines += [_at(inner, f"acted_{slot} = False") for slot in range(len(self.once))]
-        for index, rule in enumerate(self.rules):
-            lines += self._rule(inner, index, rule, live=live, match_all=match_all)
-        if live and match_all:
-            for slot in range(len(self.once)):
-                lines += [
-                    _at(inner, f"if acted_{slot}:"),
-                    _at(inner + 1, f"cell[{1 + slot}] = t"),
-                ]
-        end = "exit" if match_all else str(len(self.rules))
-        lines.append(_at(inner, f"return {self._row(end)}"))
-        lines.append(_at(indent, "except EvaluationError as error:"))
-        lines.append(_at(inner, "extra = failed(extra, error, rule, True)"))
-        lines.append(_at(inner, f"return {self._row(str(EXIT_ERROR))}"))
-        return lines
-
-    def _rule(
-        self, indent: int, index: int, rule: RuleDefinition, *, live: bool, match_all: bool
-    ) -> list[str]:
-        checked = self.loop.conditions[rule.id]
-        if rule.mode == "shadow" and checked.fallible:
-            indent += 1  # inside its own `try`: a rule on trial must not spoil the decision
-        before, code = self._emit(indent, checked)
-        condition = code if checked.type == BOOL else f"as_bool({code})"
-        if not live and self.loop.mask.hides_any(checked.references):
-            before, condition = [], f"recorded({index})"  # what it read is masked: its value is in the record
-        lines = [_at(indent, f"# rule {rule.id!r}")]
-        actions = self.loop.actions.get(rule.id, [])
-        if rule.mode == "shadow":
-            return self._shadow(indent, rule, before, condition, fallible=checked.fallible)
-        if checked.fallible or any(action.arguments or action.target for action in actions):
-            lines.append(_at(indent, f"rule = {rule.id!r}"))
-        lines += before
-        inner = indent + 1
-        lines.append(_at(indent, f"if {condition}:"))
-        if rule.once_within_ns is not None:
-            slot = self.once.index(rule)
-            lines.append(_at(inner, f"if once_{slot} and t - once_{slot} < {rule.once_within_ns}:"))
-            lines.append(
-                _at(inner + 1, f"extra = {{**(extra or {{}}), {f'suppressed:{rule.id}'!r}: 'once_within'}}")
-            )
-            lines.append(_at(inner, "else:"))
-            inner += 1
-        lines += self._act(inner, index, actions)
-        if live and rule.once_within_ns is not None:
-            # only what is sure to act is remembered: a later failure takes the whole decision back
-            slot = self.once.index(rule)
-            memory = f"acted_{slot} = True" if match_all else f"cell[{1 + slot}] = t"
-            lines.append(_at(inner, memory))
-        if match_all:
-            lines.append(
-                _at(inner, f"fired = {(index,)} if extra is None else (*extra.get('fired', ()), {index})")
-            )
-            lines.append(_at(inner, "extra = {**(extra or {}), 'fired': fired}"))
-            lines.append(_at(inner, f"exit = min(exit, {index})"))
-        else:
-            lines.append(_at(inner, f"return {self._row(str(index))}"))
-        return lines
-
-    def _shadow(
-        self, indent: int, rule: RuleDefinition, before: list[str], condition: str, *, fallible: bool
-    ) -> list[str]:
-        """A rule on trial: what it says is recorded, also where it fails, and changes nothing else."""
-        lines = [
-            *before,
-            _at(indent, f"if {condition}:"),
-            _at(indent + 1, f"extra = {{**(extra or {{}}), {f'suppressed:{rule.id}'!r}: 'shadow'}}"),
-        ]
-        if fallible:
-            failure = f"failed(None, error, {rule.id!r}, True)['error']"
-            lines = [
-                _at(indent - 1, "try:"),
-                *lines,
-                _at(indent - 1, "except EvaluationError as error:"),
-                _at(indent, f"extra = {{**(extra or {{}}), {f'failed:{rule.id}'!r}: {failure}}}"),
-            ]
-        return [_at(indent - fallible, f"# shadow rule {rule.id!r}"), *lines]
-
-    def _act(self, indent: int, index: int, actions: list[CheckedAction]) -> list[str]:
-        """Render the arguments of a rule's commands; the flow makes commands of them."""
-        if not actions:
-            return []
-        lines: list[str] = []
-        rendered = []
-        for n, action in enumerate(actions):
-            emitter = self.emitter
-            emitter.level, emitter.lines = indent, []
-            arguments = "{}" if action.arguments is None else emit_template(emitter, action.arguments)
-            target = "None" if action.target is None else emit_template(emitter, action.target)
-            lines += emitter.lines
-            rendered.append(f"({index}, {n}, {arguments}, {target})")
-        lines.append(_at(indent, "extra = {} if extra is None else dict(extra)"))
-        lines.append(_at(indent, f"extra.setdefault('commands', []).extend([{', '.join(rendered)}])"))
-        return lines
+        return [at(indent, f"once_{index} = cell[{1 + index}]") for index in range(len(self.once))]
 
     def _row(self, exit: str) -> str:
         inputs = "None"
@@ -295,6 +194,21 @@ class LoopSource:
             inputs = f"({need}, {results}, {'measured' if self.records_inputs else 'None'})"
         return f"({', '.join(['row', 'key', 'seq', exit, *self.state_locals, inputs, 'extra'])})"
 
+    def _leave(self, indent: int, exit: str) -> list[str]:
+        """The decision is made, by the rules."""
+        return self._leave_with(indent, self._row(exit))
+
+    def _leave_with(self, indent: int, row: str) -> list[str]:
+        if not self._in_run:
+            return [at(indent, f"return {row}")]
+        return [
+            at(indent, f"decision = {row}"),
+            at(indent, "if extra is not None:"),
+            at(indent + 1, "decision = unusual(signal, t, decision)"),
+            at(indent, "append(decision)"),
+            at(indent, "continue"),
+        ]
+
     # -- the functions ------------------------------------------------------------------------------------
 
     def source(self) -> str:
@@ -302,7 +216,8 @@ class LoopSource:
         return about + "\n\n".join("\n".join(lines) for lines in self._functions()) + "\n"
 
     def _functions(self) -> list[list[str]]:
-        return [self._decide(), self._fold(), self._refold(), self._redecide(), self._key_of()]
+        run = [self._decide_run()] if self.is_plain else []
+        return [self._decide(), *run, self._fold(), self._refold(), self._redecide(), self._key_of()]
 
     def _failed(self, indent: int, seq: str, applied: bool) -> list[str]:
         """A failure before the rules: the decision says so, and has read nothing."""
@@ -311,34 +226,45 @@ class LoopSource:
             ["row", "key", seq, str(EXIT_ERROR), *["None"] * len(self.state_locals), inputs, "extra"]
         )
         return [
-            _at(indent, "except (EvaluationError, StateError) as error:"),
-            _at(indent + 1, f"extra = failed(extra, error, None, {applied})"),
-            _at(indent + 1, f"return ({row})"),
+            at(indent, "except (EvaluationError, StateError) as error:"),
+            at(indent + 1, f"extra = failed(extra, error, None, {applied})"),
+            *self._leave_with(indent + 1, f"({row})"),
         ]
 
     def _decide(self) -> list[str]:
+        return ["def decide(signal, data, t, now, context, need, cells, row):", *self._decision(1)]
+
+    def _decide_run(self) -> list[str]:
+        self._in_run = True
         lines = [
-            "def decide(signal, data, t, now, context, need, cells, row):",
-            "    extra = None",
-            "    key = ''",
+            "def decide_run(signals, times, now, cells, row, rows, unusual):",
+            "    append = rows.append",
+            "    for row, signal, t in zip(range(row, row + len(signals)), signals, times):",
+            "        data = signal.data",
+            *self._decision(2),
         ]
+        self._in_run = False
+        return lines
+
+    def _decision(self, indent: int) -> list[str]:
+        lines = [at(indent, "extra = None"), at(indent, "key = ''")]
         if self.uses_functions:
-            lines.append("    calls.results = []")
+            lines.append(at(indent, "calls.results = []"))
+        inner = indent + 1
         lines += [
-            "    try:",
-            *self._prologue(2),
-            *self._before_state(2),
-            *self._measured(2),
-            *self._update(2),
-            *self._failed(1, "0", False),
+            at(indent, "try:"),
+            *self._prologue(inner),
+            *self._before_state(inner),
+            *self._measured(inner),
+            *self._update(inner),
+            *self._failed(indent, "0", False),
         ]
-        if read := self._read(2):
-            lines += ["    try:", *read, *self._failed(1, "seq", True)]
-        lines += self._memory(1)
+        if read := self._read(inner):
+            lines += [at(indent, "try:"), *read, *self._failed(indent, "seq", True)]
+        lines += self._memory(indent)
         if self.loop.plan.sliding:
-            lines += ["    if late:", "        extra = {'late': True}"]
-        lines += self._stale(1)
-        return [*lines, *self._rules(1, live=True)]
+            lines += [at(indent, "if late:"), at(inner, "extra = {'late': True}")]
+        return [*lines, *self._stale(indent), *self._rule_source.lines(indent, live=True)]
 
     def _key_of(self) -> list[str]:
         """The key alone; None where `where` is false, '' where there is no telling."""
@@ -352,8 +278,8 @@ class LoopSource:
         if limit is None:
             return []
         return [
-            _at(indent, f"if now - t > {limit}:"),
-            _at(indent + 1, "extra = {**(extra or {}), 'stale': now - t}"),
+            at(indent, f"if now - t > {limit}:"),
+            at(indent + 1, "extra = {**(extra or {}), 'stale': now - t}"),
         ]
 
     def _fold(self) -> list[str]:
@@ -366,7 +292,7 @@ class LoopSource:
         if not self.records_inputs:
             return []
         values = "".join(f"i_{state.name}, " for state in self.definition.state)
-        return [_at(indent, f"measured = ({values})")]
+        return [at(indent, f"measured = ({values})")]
 
     def _refold(self) -> list[str]:
         lines = ["def refold(t, now, key, measured, cells):"]
@@ -388,8 +314,4 @@ class LoopSource:
         if self.state_locals:
             lines.append(f"    ({', '.join(self.state_locals)},) = state")
         lines += self._prologue(1)
-        return [*lines, *self._rules(1, live=False)]
-
-
-def _at(indent: int, line: str) -> str:
-    return "    " * indent + line
+        return [*lines, *self._rule_source.lines(1, live=False)]

@@ -22,8 +22,8 @@ from flo.core.loop.support import as_recorded
 from flo.core.record import CommandIssued, DecisionSection, Group, GroupView
 from flo.core.record.group import SectionView
 from flo.core.signal import Envelope, parse_signal, text_from_time, time_from_text
+from flo.flow.inputs import decode_data
 from flo.flow.router import Route
-from flo.flow.step import decode_data
 
 _TEXT_OF: Mapping[Type, Callable[[Any], str]] = {TIMESTAMP: timestamp_text, DURATION: duration_text}
 

@@ -12,8 +12,7 @@ import uvloop
 
 from flo.core.errors import Overloaded, UsageError
 from flo.core.signal import SIGNAL_BYTES_MAX
-from flo.flow.step import ACCEPTED
-from flo.ports.service import Receipt
+from flo.ports.service import ACCEPTED, Receipt
 from flo.runtimes.embedded.collector import rare_collections
 from flo.runtimes.embedded.entry import start_runtime
 from flo.runtimes.embedded.runtime import EmbeddedRuntime

@@ -15,10 +15,10 @@ from flo.core.context import context_of
 from flo.core.contract import ContractViolation
 from flo.core.errors import Overloaded, SignalRejected
 from flo.core.signal import Envelope, parse_signal, time_from_text
+from flo.flow.inputs import decode_data, root_context
 from flo.flow.router import Route, Router
-from flo.flow.step import ACCEPTED, decode_data, root_context
 from flo.ports.clock import Clock
-from flo.ports.service import Receipt
+from flo.ports.service import ACCEPTED, Receipt
 from flo.runtimes.embedded.needs import NeedsFetcher
 from flo.runtimes.embedded.shard import NOTHING, Needs
 from flo.runtimes.embedded.shard_port import ShardPort
@@ -46,13 +46,7 @@ class Gateway:
         """Route by another bundle from here on."""
         self._router = router
         self._needs = needs
-        self._expected = frozenset(
-            action.definition.expect.signal
-            for route in router.all
-            for actions in route.program.actions.values()
-            for action in actions
-            if action.definition.expect is not None
-        )
+        self._expected = router.expected_types
         self._probe = KeyProbe(router, self._expected)
 
     def close(self) -> None:

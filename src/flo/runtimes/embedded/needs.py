@@ -13,8 +13,8 @@ from flo.core.contract import ContractViolation
 from flo.core.errors import SignalRejected
 from flo.core.signal import Envelope, parse_signal, time_from_text
 from flo.flow.fetch import Fetched, Fetcher
+from flo.flow.inputs import decode_data, root_context
 from flo.flow.router import Route, Router
-from flo.flow.step import decode_data, root_context
 from flo.ports.clock import Clock
 
 Needs = Mapping[int, Mapping[str, Mapping[str, Any]]]

@@ -15,8 +15,7 @@ from flo.core.errors import Overloaded, StorageUnavailable, UnavailableError, Us
 from flo.core.record import Answered, Applied, Attempted, CommandOutcome, DeadLetter, Group
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
-from flo.flow.step import ACCEPTED
-from flo.ports.service import Receipt
+from flo.ports.service import ACCEPTED, Receipt
 from flo.ports.store import LedgerView
 from flo.runtimes.embedded.shard import NOTHING, QUEUED_SIGNALS_MAX, Needs, Only
 from flo.runtimes.embedded.shard_port import OnDurable, ShardFigures

@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 
 from flo.core.errors import FloError
-from flo.flow.step import ACCEPTED
+from flo.ports.service import ACCEPTED
 from flo.runtimes.embedded.collector import rare_collections
 from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.library import Library
