@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 START_S = 30.0
+OWED_S = 60.0
+"""The engines answer at once and a crash costs no retry budget: what takes this long is stuck."""
 
 
 class Receiver:
@@ -103,6 +106,32 @@ class RunningFlo:
             return False
         assert not answer["rejected"], answer
         return True
+
+    def owed(self) -> list[str]:
+        """Commands that are neither with their engine nor ended, as the API lists them."""
+        assert self.port is not None
+        keys: list[str] = []
+        for status in ("pending", "attempted"):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            try:
+                connection.request("GET", f"/v1/commands?status={status}&limit=100")
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+            finally:
+                connection.close()
+            assert response.status == 200, answer
+            keys += [command["command_key"] for command in answer["commands"]]
+        return keys
+
+    def pay_what_is_owed(self) -> None:
+        """Wait until every command is with its engine or ended; no end of that within `OWED_S` is a failure.
+
+        A graceful stop may leave commands for the next start, so whoever asks for all of them asks before it.
+        """
+        until_s = time.monotonic() + OWED_S
+        while owed := self.owed():
+            assert time.monotonic() < until_s, f"after {OWED_S:g} s these are still owed: {owed}"
+            time.sleep(0.05)
 
     def kill(self) -> None:
         if self.alive:

@@ -149,6 +149,7 @@ def test_kill_9_loses_no_signal_and_no_command(directory: int, tmp_path: Path) -
         flo = RunningFlo(bundle, data)
         traffic.send_again(flo)
         assert not traffic.unsure
+        flo.pay_what_is_owed()
         assert flo.stop() == 0
         check(traffic, receiver, data, files, settled=True)
         assert traffic.acknowledged

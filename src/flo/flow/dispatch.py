@@ -182,7 +182,8 @@ class Dispatcher:
                 self._resume_one(lane, item)
 
     def _resume_one(self, lane: Lane, item: Pending) -> None:
-        delivery = Delivery(item.command, sends=item.attempts, answered=item.answered, accepted=item.answered)
+        delivery = Delivery(item.command, sends=item.attempts, sends_before=item.attempts)
+        delivery.answered = delivery.accepted = item.answered
         key_class = lane.engine.key_class
         if item.answered:
             lane.deliveries[item.command.key] = delivery
