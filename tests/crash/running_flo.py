@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -57,14 +57,23 @@ class Receiver:
         self._thread.join()
 
 
+def write_bundle(directory: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
 class RunningFlo:
     """One process of `flo run` on a data directory."""
 
-    def __init__(self, bundle: Path, data: Path, crash_at: str | None = None) -> None:
+    def __init__(self, bundle: Path, data: Path, crash_at: str | None = None, *, workers: int = 1) -> None:
         environ = {name: value for name, value in os.environ.items() if name != "FLO_CRASH_AT"}
         if crash_at is not None:
             environ["FLO_CRASH_AT"] = crash_at
         command = [sys.executable, "-m", "flo.faces.cli", "run", str(bundle), "--data", str(data)]
+        command += ["--workers", str(workers)]
+        self.said = ""  # on its standard error, once it has ended
         self.errors = (data.parent / "errors.txt").open("w+b")
         self.process = subprocess.Popen(
             [*command, "--port", "0", "--json"], stdout=subprocess.PIPE, stderr=self.errors, env=environ
@@ -149,7 +158,7 @@ class RunningFlo:
         code = self.process.wait(60)
         self.process.stdout.close()
         self.errors.seek(0)
-        text = self.errors.read().decode()
+        self.said = self.errors.read().decode()
         self.errors.close()
-        assert "Traceback" not in text, text
+        assert "Traceback" not in self.said, self.said
         return code

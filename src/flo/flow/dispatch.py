@@ -173,9 +173,15 @@ class Dispatcher:
     def resume(self, pending: Iterable[Pending]) -> None:
         """Take up what a crash or a shutdown left, by what each engine honours. Call it before new commands
         come.
+
+        Where only a part of FLO crashed, what is here already goes on as it is, and of what is being recorded
+        the end is known: neither is taken up again.
         """
+        known = self._recorder.commands()
         for item in pending:
             lane = self._lanes.get(item.command.engine)
+            if item.command.key in known:
+                continue
             if lane is None:
                 self._no_engine(item.command)
             elif item.command.key not in lane.deliveries:

@@ -38,8 +38,9 @@ class Reconciler(OpenWork):
     """Owned by the deciding thread. `submit` and `emit` are called for commands whose group is durable, not here."""
 
     def __init__(self, action: Callable[[str, str, int], CompiledAction | None]) -> None:
-        self._action = action  # (loop, rule, n) -> the action under the bundle in force
         super().__init__()
+        self._action = action  # (loop, rule, n) -> the action under the bundle in force
+        self._timers: list[tuple[int, str]] = []
 
     # -- deciding -----------------------------------------------------------------------------------------
 
@@ -159,6 +160,10 @@ class Reconciler(OpenWork):
         )
 
     # -- time ---------------------------------------------------------------------------------------------
+
+    def watch(self, waiting: OpenCommand) -> None:
+        assert waiting.deadline_ns is not None
+        heapq.heappush(self._timers, (waiting.deadline_ns, waiting.command.key))
 
     def next_timer_ns(self) -> int | None:
         return self._timers[0][0] if self._timers else None

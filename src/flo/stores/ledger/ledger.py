@@ -104,15 +104,13 @@ class Ledger:
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
         pending_bytes_max: int = PENDING_BYTES_MAX,
         allocate_bytes: int = ALLOCATE_BYTES,
-        at_least_block: int = 0,
         new_salt: Callable[[], int] = lambda: secrets.randbits(32),
         now_ns: Callable[[], int] = time.time_ns,
     ) -> Ledger:
         """Open a shard for writing: take the lock, recover, make what was recovered durable.
 
-        `at_least_block` is the last block something durable elsewhere (a checkpoint) has seen: a ledger that
-        ends before it has lost acknowledged blocks. Raises `UsageError` if another process writes this shard,
-        `StorageUnavailable` if the disk refuses, `CorruptLedger` if synced bytes changed.
+        Raises `UsageError` if another process writes this shard (its cause is `Locked`), `StorageUnavailable`
+        if the disk refuses, `CorruptLedger` if synced bytes changed.
         """
         if not 0 <= shard < SHARDS_MAX:
             raise UsageError(f"shard {shard}: shards are numbered 0 to {SHARDS_MAX - 1}")
@@ -122,7 +120,7 @@ class Ledger:
         path = ledger_directory(directory, shard)
         try:
             segments = recover(disk, path, list_segments(disk, path))
-            ledger = cls(
+            return cls(
                 disk,
                 directory,
                 shard,
@@ -134,16 +132,22 @@ class Ledger:
                 allocate_bytes=allocate_bytes,
                 new_salt=new_salt,
             )
-            if ledger.durable_block < at_least_block:
-                raise CorruptLedger(
-                    f"{path} ends with block {ledger.durable_block}, but a checkpoint has seen block "
-                    f"{at_least_block}: committed blocks are missing. Restore the ledger's files from a "
-                    "backup, or remove the checkpoint to go on from what is left"
-                )
         except BaseException:
             lock.release()
             raise
-        return ledger
+
+    def must_reach(self, block: int) -> None:
+        """Close, with `CorruptLedger`, where it ends before a block that a checkpoint has seen.
+
+        Ask with the lock held: a checkpoint found before may be of a writer that went on since.
+        """
+        if self.durable_block < block:
+            self.close()
+            raise CorruptLedger(
+                f"{self.directory} ends with block {self.durable_block}, but a checkpoint has seen block "
+                f"{block}: committed blocks are missing. Restore the ledger's files from a backup, or remove "
+                "the checkpoint to go on from what is left"
+            )
 
     # -- writing
 
