@@ -38,7 +38,7 @@ KINDS = (*PLACES, "a worker", "the front")
 LIVES = max(len(KINDS), int(os.environ.get("FLO_CRASH_RUNS", "0")) // 4)
 """In each life several processes die, so a quarter as many lives as kills."""
 
-LIFE_S = 3.0
+LIFE_S = 2.0
 ENDED_S = 60.0
 
 
@@ -194,7 +194,7 @@ def test_kill_9_of_any_process_loses_no_signal_and_no_command(directory: int, tm
         files = bundle_files(receiver.url, honours_key=directory % 2 == 0)
         bundle, data = tmp_path / "bundle", tmp_path / "data"
         write_bundle(bundle, files)
-        traffic = Traffic(directory)
+        traffic = Traffic(directory, pause_s=0.05)
         lives = Lives(bundle, data, traffic, receiver)
         for kind in traffic.dice.sample(KINDS, len(KINDS)):
             try:

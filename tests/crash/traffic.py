@@ -16,7 +16,9 @@ SENDERS = 2
 class Traffic:
     """What was sent and what was promised, over all lives of one directory."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, pause_s: float = 0.0) -> None:
+        """`pause_s`: between two requests of a sender. What was sent is checked after every life."""
+        self.pause_s = pause_s
         self.dice = random.Random(seed)
         self.acknowledged: set[tuple[str, str]] = set()
         self.unsure: list[bytes] = []
@@ -60,6 +62,7 @@ class Traffic:
             else:
                 with self.lock:
                     self.unsure += [raw for _, raw in batch]
+            time.sleep(self.pause_s)
 
     def send_again(self, flo: RunningFlo) -> None:
         again, self.unsure = self.unsure, []

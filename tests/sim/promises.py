@@ -104,11 +104,11 @@ def check_decisions(written: Written, bundle: LoadedBundle) -> None:
                 assert ("pay", row) in decided, "a recorded signal has no decision"
     recorded = {key for key in written.issued if key.startswith("pay/") and "/silent/" not in key}
     assert recorded == due, f"commands missing {due - recorded}, or of nothing {recorded - due}"
+    groups = dict(written.blocks)
     for each in written.issued.values():
         shard, block, section_number, row_number = parse_decision_id(each.command.decision_id)
         assert shard == written.shard
-        group = next(group for number, group in written.blocks if number == block)
-        assert row_number < group.sections[section_number].count, "a command without its decision"
+        assert row_number < groups[block].sections[section_number].count, "a command without its decision"
 
 
 def _check_pay(oracle: PayOracle, record: dict[str, Any]) -> list[str]:
