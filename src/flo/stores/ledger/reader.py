@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, overload
-
 from flo.core.errors import CorruptLedger, UsageError
 from flo.ports.disk import Disk
-from flo.stores.ledger.chain import Chain, Period, list_segments, scan_chain
+from flo.stores.ledger.chain import Chain, list_segments
 from flo.stores.ledger.directory import ledger_directory
-from flo.stores.ledger.frames import Block, BlockHeader
+from flo.stores.ledger.reading import ReadableBlocks
 from flo.stores.ledger.recovery import file_size, find_end, never_begun
 from flo.stores.ledger.segment import Segment
 
 
-class LedgerReader:
+class LedgerReader(ReadableBlocks):
     """A view of the blocks that were whole at the last `refresh()`. Takes no lock and changes no file.
 
     Beside a running writer it may see blocks up to one commit early: whole, but not synced yet. If the
@@ -27,7 +24,7 @@ class LedgerReader:
         self.shard = shard
         self.directory = ledger_directory(directory, shard)
         self._disk = disk
-        self._chain = Chain(disk, [], relist=self.refresh)
+        super().__init__(Chain(disk, [], relist=self.refresh))
         self.proven_block = 0
 
     @classmethod
@@ -41,11 +38,6 @@ class LedgerReader:
             )
         reader.refresh()
         return reader
-
-    @property
-    def first_block(self) -> int:
-        """The oldest block kept; `last_block + 1` if there is none."""
-        return self._chain.first_block
 
     @property
     def last_block(self) -> int:
@@ -89,40 +81,3 @@ class LedgerReader:
             return never_begun(segment)
         except FileNotFoundError:
             return True
-
-    def read(self, block: int) -> Block:
-        """`BlockMissing` if it was not there at the last `refresh()`, or was dropped."""
-        return self._chain.read(block)
-
-    @overload
-    def scan(
-        self,
-        first: int | None = None,
-        last: int | None = None,
-        *,
-        reverse: bool = False,
-        headers_only: Literal[False] = False,
-    ) -> Iterator[Block]: ...
-    @overload
-    def scan(
-        self,
-        first: int | None = None,
-        last: int | None = None,
-        *,
-        reverse: bool = False,
-        headers_only: Literal[True],
-    ) -> Iterator[BlockHeader]: ...
-    def scan(
-        self,
-        first: int | None = None,
-        last: int | None = None,
-        *,
-        reverse: bool = False,
-        headers_only: bool = False,
-    ) -> Iterator[Block] | Iterator[BlockHeader]:
-        """As `Ledger.scan`, up to the last `refresh()`."""
-        return scan_chain(self._chain, first, last, reverse, headers_only)
-
-    def periods(self) -> list[Period]:
-        """Oldest first; the last one may be being written."""
-        return self._chain.periods()
