@@ -17,7 +17,7 @@ import errno
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -75,6 +75,11 @@ class SimulatedDisk:
     def fail(self, operation: Operation, error: int, *, nth: int = 1, forever: bool = False) -> None:
         """Let the `nth` such operation from now fail with this errno, once or until `heal`."""
         self._faults.add(operation, error, nth=nth, forever=forever)
+
+    @property
+    def counts(self) -> Mapping[Operation, int]:
+        """How many of each operation there were, failed ones included."""
+        return self._faults.counts
 
     def heal(self) -> None:
         """No more failures."""

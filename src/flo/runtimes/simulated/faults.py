@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -22,9 +23,10 @@ class _Fault:
 
 
 class Faults:
-    """Which operation fails next, and with which errno."""
+    """Counts operations, and says which of them fails, and with which errno."""
 
     def __init__(self) -> None:
+        self.counts: Counter[Operation] = Counter()
         self._faults: list[_Fault] = []
 
     def add(self, operation: Operation, error: int, *, nth: int, forever: bool) -> None:
@@ -35,6 +37,7 @@ class Faults:
 
     def count(self, operation: Operation) -> int:
         """One such operation happens: the errno it fails with, or 0."""
+        self.counts[operation] += 1
         for fault in self._faults:
             if fault.operation != operation:
                 continue
