@@ -146,18 +146,7 @@ class Reconciler(OpenWork):
     def _park(self, waiting: OpenCommand, event: DeadLetter, group: Group) -> None:
         """Nobody can say whether it was done: a person decides, and nothing is sent again."""
         self._add(group, event)
-        command = waiting.command
-        self._add(
-            group,
-            IterationClosed(
-                loop=command.loop,
-                key=command.loop_key,
-                seq=command.seq,
-                status="parked",
-                at_ns=event.at_ns,
-                detail=event.detail,
-            ),
-        )
+        self._close(group, waiting.command, "parked", event.at_ns, event.detail)
 
     # -- time ---------------------------------------------------------------------------------------------
 
@@ -284,14 +273,16 @@ class Reconciler(OpenWork):
         iteration = self.iterations.get((command.loop, command.loop_key, command.seq))
         if iteration is None or any(other in self.commands for other in iteration.commands):
             return
-        self._add(
-            group,
-            IterationClosed(
-                loop=command.loop,
-                key=command.loop_key,
-                seq=command.seq,
-                status=iteration.worst,
-                at_ns=at_ns,
-                detail=detail,
-            ),
+        self._close(group, command, iteration.worst, at_ns, detail)
+
+    def _close(self, group: Group, command: Command, status: str, at_ns: int, detail: str) -> None:
+        """The iteration of this command is over."""
+        closed = IterationClosed(
+            loop=command.loop,
+            key=command.loop_key,
+            seq=command.seq,
+            status=status,
+            at_ns=at_ns,
+            detail=detail,
         )
+        self._add(group, closed)
