@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from flo.core.errors import CorruptLedger, UsageError
 from flo.ports.disk import Disk
 from flo.stores.ledger.chain import Chain, list_segments
@@ -26,6 +28,7 @@ class LedgerReader(ReadableBlocks):
         self._disk = disk
         super().__init__(Chain(disk, [], relist=self.refresh))
         self.proven_block = 0
+        self._refreshing = threading.RLock()  # a reading thread that finds its list stale refreshes as well
 
     @classmethod
     def open(cls, disk: Disk, directory: str, shard: int = 0) -> LedgerReader:
@@ -45,7 +48,14 @@ class LedgerReader(ReadableBlocks):
         return self._chain.last_block
 
     def refresh(self) -> int:
-        """Look for new blocks and check them; returns the last one. Lists the directory each time."""
+        """Look for new blocks and check them; returns the last one. Lists the directory each time.
+
+        From any thread; one looks at a time.
+        """
+        with self._refreshing:
+            return self._refresh()
+
+    def _refresh(self) -> int:
         last: Segment | None = None
         while True:
             before, last = last, self._list()

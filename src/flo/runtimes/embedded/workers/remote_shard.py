@@ -120,6 +120,9 @@ class RemoteShard:
             raise UsageError(
                 f"the worker of shard {self.number} did not start: see what it said above"
             ) from None
+        except asyncio.CancelledError:  # by `stop`, which ends the process
+            writer.close()
+            raise
         assert isinstance(ready, Ready)
         self.revision = ready.revision
         self.reconciler = OpenWork()

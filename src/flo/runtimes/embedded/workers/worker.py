@@ -15,14 +15,16 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from flo.core.errors import FloError, UsageError
+from flo.flow.views.record import parse_decision_id
 from flo.ports.disk import Locked
+from flo.ports.service import Receipt
 from flo.runtimes.embedded.collector import rare_collections
 from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.library import Library
@@ -122,6 +124,8 @@ class Worker:
             receipts = await shard.offer(
                 request.raws, needs=request.needs, only=only, detailed=request.detailed
             )
+            if request.detailed:
+                await self._until_readable(receipts)
             if all(receipt.status == "accepted" and not receipt.decisions for receipt in receipts):
                 return Receipts(request.number, len(receipts), [])
             return Receipts(request.number, 0, receipts)
@@ -141,6 +145,12 @@ class Worker:
         assert isinstance(request, Stop)
         await shard.stop()
         return Result(request.number, None)
+
+    async def _until_readable(self, receipts: Sequence[Receipt]) -> None:
+        """The parent reads these decisions in the ledger: those of relaxed loops too must be there."""
+        blocks = [parse_decision_id(decision)[1] for receipt in receipts for decision in receipt.decisions]
+        if blocks and max(blocks) > self._shard.view.last_block():
+            await self._shard.shard.perform(lambda group: None)
 
     async def _tell_state(self) -> None:
         told: State | None = None
