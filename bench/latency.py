@@ -24,6 +24,9 @@ DURATION_S, ROUNDS = 8.0, 3
 DURATION_QUICK_S, ROUNDS_QUICK = 4.0, 1
 WARM_UP_S = 1.0
 
+NAMES = {"FLO": "FLO", "FLO, 2 workers": "FLO, 2 workers", "append": "aiohttp, one synced append"}
+"""What is measured, and as what it is told."""
+
 
 @dataclass(slots=True)
 class Measured:
@@ -60,7 +63,7 @@ class Signals:
 
 
 def run(options: Options) -> Report:
-    """Both servers stand; they are asked in turn, one at a time."""
+    """All servers stand; they are asked in turn, one at a time."""
     duration_s = DURATION_QUICK_S if options.quick else DURATION_S
     rounds = options.rounds or (ROUNDS_QUICK if options.quick else ROUNDS)
     report = Report("latency", ABOUT, options.seed)
@@ -75,29 +78,31 @@ def run(options: Options) -> Report:
             f"azure_llm skipped: {trace} is absent; set FLO_DATA to the folder that holds it."
         )
     signals = Signals(transactions_file(200_000, options.seed))
-    found = {(server, shape): Measured() for shape in shapes for server in ("FLO", "append")}
-    with tempfile.TemporaryDirectory(prefix="flo-bench-") as scratch:
-        flo = [
-            "-m",
-            "flo.faces.cli",
-            "run",
-            str(BUNDLE),
-            "--data",
-            f"{scratch}/data",
-            "--port",
-            "0",
-            "--json",
-        ]
-        with served(flo) as flo_url, served(["-m", "bench.append_server", f"{scratch}/log"]) as append_url:
-            servers = {"FLO": (flo_url, "/v1/decisions"), "append": (append_url, "/")}
-            for url, route in servers.values():
-                signals.offer(url, route, poisson(RATE, WARM_UP_S, options.seed))
-            for shape, plans in shapes.items():
-                for offsets_s in plans:
-                    for server, (url, route) in servers.items():
-                        _add(found[server, shape], signals.offer(url, route, offsets_s))
+    found = {(server, shape): Measured() for shape in shapes for server in NAMES}
+    with (
+        tempfile.TemporaryDirectory(prefix="flo-bench-") as scratch,
+        served(_flo(f"{scratch}/data")) as flo_url,
+        served(_flo(f"{scratch}/data-2", workers=2)) as workers_url,
+        served(["-m", "bench.append_server", f"{scratch}/log"]) as append_url,
+    ):
+        servers = {
+            "FLO": (flo_url, "/v1/decisions"),
+            "FLO, 2 workers": (workers_url, "/v1/decisions"),
+            "append": (append_url, "/"),
+        }
+        for url, route in servers.values():
+            signals.offer(url, route, poisson(RATE, WARM_UP_S, options.seed))
+        for shape, plans in shapes.items():
+            for offsets_s in plans:
+                for server, (url, route) in servers.items():
+                    _add(found[server, shape], signals.offer(url, route, offsets_s))
     _tell(report, found, duration_s)
     return report
+
+
+def _flo(data: str, workers: int = 1) -> list[str]:
+    command = ["-m", "flo.faces.cli", "run", str(BUNDLE), "--data", data]
+    return [*command, "--workers", str(workers), "--port", "0", "--json"]
 
 
 def _add(measured: Measured, answer: dict[str, list[float]]) -> None:
@@ -108,7 +113,6 @@ def _add(measured: Measured, answer: dict[str, list[float]]) -> None:
 
 
 def _tell(report: Report, found: dict[tuple[str, str], Measured], duration_s: float) -> None:
-    names = {"FLO": "FLO", "append": "aiohttp, one synced append"}
     rows = []
     for (server, shape), measured in found.items():
         ordered = sorted(measured.ms)
@@ -118,9 +122,9 @@ def _tell(report: Report, found: dict[tuple[str, str], Measured], duration_s: fl
         report.figures[f"{server} {shape}"] = {**figures, "lag_p99": lag, "requests": len(ordered)}
         cells = [f"{figures[name]:.2f}" for name in ("p50", "p90", "p99", "p99.9", "max")]
         rounds = ", ".join(f"{each:.1f}" for each in measured.p99s_ms)
-        rows.append([f"{names[server]}, {shape}", str(len(ordered)), *cells, rounds, f"{lag:.2f}"])
+        rows.append([f"{NAMES[server]}, {shape}", str(len(ordered)), *cells, rounds, f"{lag:.2f}"])
         if measured.failed:
-            report.notes.append(f"{names[server]}, {shape}: {measured.failed} requests FAILED")
+            report.notes.append(f"{NAMES[server]}, {shape}: {measured.failed} requests FAILED")
     head = ["ms", "requests", "p50", "p90", "p99", "p99.9", "max", "p99 by round", "client lag p99"]
     report.tables.append(table(head, rows))
     told = report.figures

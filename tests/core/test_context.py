@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flo.core.command import Command
 from flo.core.context import Context, context_of, extensions, root_id
 from flo.core.errors import SignalRejected
 from flo.core.signal import Envelope, encode_signal, parse_signal, text_from_time
@@ -15,6 +16,28 @@ NOW = 1_767_225_600_000_000_000
 
 def envelope(**attributes: Any) -> Envelope:
     return Envelope(id="1", source="s", type="t", specversion="1.0", **attributes)
+
+
+def command(*, root_new: bool) -> Command:
+    return Command(
+        key="loop/card/9/rule/0",
+        loop="loop",
+        loop_key="card",
+        seq=9,
+        rule="rule",
+        n=0,
+        engine="flo",
+        verb="emit",
+        arguments={},
+        decision_id="0-1-2-3",
+        root="r",
+        hops=2,
+        born_ns=NOW - 5,
+        deadline_ns=NOW + 7,
+        issued_ns=NOW,
+        revision="r1",
+        root_new=root_new,
+    )
 
 
 def test_a_signal_without_attributes_opens_a_context_of_its_own_name() -> None:
@@ -27,9 +50,7 @@ def test_a_parent_alone_opens_a_new_root_that_remembers_it() -> None:
 
 
 def test_what_is_carried_is_read_back() -> None:
-    carried = extensions(
-        root="r", parent="0-1-2-3", born_ns=NOW - 5, deadline_ns=NOW + 7, hops=3, seq=9, new_root=False
-    )
+    carried = extensions(command(root_new=False))
     event = parse_signal(
         encode_signal(id="1", source="s", type="t", time_ns=NOW, data=None, extensions=carried)
     )
@@ -37,8 +58,7 @@ def test_what_is_carried_is_read_back() -> None:
 
 
 def test_a_new_root_keeps_the_parent_and_nothing_else() -> None:
-    carried = extensions(root="r", parent="p", born_ns=1, deadline_ns=2, hops=3, seq=9, new_root=True)
-    assert carried == {"floparent": "p"}
+    assert extensions(command(root_new=True)) == {"floparent": "0-1-2-3"}
 
 
 def test_what_is_absent_has_a_default_and_texts_are_read_as_numbers() -> None:

@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 START_S = 30.0
+OWED_S = 60.0
+"""The engines answer at once and a crash costs no retry budget: what takes this long is stuck."""
 
 
 class Receiver:
@@ -54,14 +57,23 @@ class Receiver:
         self._thread.join()
 
 
+def write_bundle(directory: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
 class RunningFlo:
     """One process of `flo run` on a data directory."""
 
-    def __init__(self, bundle: Path, data: Path, crash_at: str | None = None) -> None:
+    def __init__(self, bundle: Path, data: Path, crash_at: str | None = None, *, workers: int = 1) -> None:
         environ = {name: value for name, value in os.environ.items() if name != "FLO_CRASH_AT"}
         if crash_at is not None:
             environ["FLO_CRASH_AT"] = crash_at
         command = [sys.executable, "-m", "flo.faces.cli", "run", str(bundle), "--data", str(data)]
+        command += ["--workers", str(workers)]
+        self.said = ""  # on its standard error, once it has ended
         self.errors = (data.parent / "errors.txt").open("w+b")
         self.process = subprocess.Popen(
             [*command, "--port", "0", "--json"], stdout=subprocess.PIPE, stderr=self.errors, env=environ
@@ -104,6 +116,32 @@ class RunningFlo:
         assert not answer["rejected"], answer
         return True
 
+    def owed(self) -> list[str]:
+        """Commands that are neither with their engine nor ended, as the API lists them."""
+        assert self.port is not None
+        keys: list[str] = []
+        for status in ("pending", "attempted"):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            try:
+                connection.request("GET", f"/v1/commands?status={status}&limit=100")
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+            finally:
+                connection.close()
+            assert response.status == 200, answer
+            keys += [command["command_key"] for command in answer["commands"]]
+        return keys
+
+    def pay_what_is_owed(self) -> None:
+        """Wait until every command is with its engine or ended; no end of that within `OWED_S` is a failure.
+
+        A graceful stop may leave commands for the next start, so whoever asks for all of them asks before it.
+        """
+        until_s = time.monotonic() + OWED_S
+        while owed := self.owed():
+            assert time.monotonic() < until_s, f"after {OWED_S:g} s these are still owed: {owed}"
+            time.sleep(0.05)
+
     def kill(self) -> None:
         if self.alive:
             self.process.kill()
@@ -120,7 +158,7 @@ class RunningFlo:
         code = self.process.wait(60)
         self.process.stdout.close()
         self.errors.seek(0)
-        text = self.errors.read().decode()
+        self.said = self.errors.read().decode()
         self.errors.close()
-        assert "Traceback" not in text, text
+        assert "Traceback" not in self.said, self.said
         return code

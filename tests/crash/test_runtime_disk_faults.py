@@ -6,14 +6,14 @@ import asyncio
 import errno
 import os
 import random
-from typing import get_args
 
 import pytest
 from tests.crash.runtime_life import RuntimeLife
 
 from flo.core.errors import UnavailableError
 from flo.runtimes.embedded import committer, shard
-from flo.runtimes.simulated.disk import CHANGING, Operation, SimulatedDisk
+from flo.runtimes.simulated.disk import SimulatedDisk
+from flo.runtimes.simulated.faults import CHANGING, Operation
 
 pytestmark = pytest.mark.crash
 
@@ -24,18 +24,6 @@ ENDS = ("goes on", "process dies", "power goes")
 HEALED_S = 5.0
 
 Fault = tuple[Operation, int, int, bool]
-
-
-class CountingDisk(SimulatedDisk):
-    """Knows how many of each operation there were."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self.counts: dict[str, int] = dict.fromkeys(get_args(Operation), 0)
-
-    def _fault(self, operation: Operation) -> int:
-        self.counts[operation] += 1
-        return super()._fault(operation)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +41,7 @@ async def untroubled(disk: SimulatedDisk) -> None:
 
 def faults() -> list[Fault]:
     """Each place of each operation, with both errors, once and for ever; or a seeded sample."""
-    disk = CountingDisk(SEED)
+    disk = SimulatedDisk(SEED)
     asyncio.run(untroubled(disk))
     every = [
         (operation, nth, error, forever)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from tests.crash.running_flo import Receiver, RunningFlo
+from tests.crash.running_flo import Receiver, RunningFlo, write_bundle
+from tests.crash.traffic import Traffic
 from tests.sim.promises import (
     check_commands,
     check_decisions,
@@ -19,7 +19,7 @@ from tests.sim.promises import (
     read_ledger,
     reopen,
 )
-from tests.sim.world import Payment, bundle_files, finished
+from tests.sim.world import bundle_files
 
 from flo.runtimes.embedded.crash_points import PLACES
 from flo.runtimes.simulated.simulation import load
@@ -29,63 +29,6 @@ pytestmark = pytest.mark.crash
 
 KILLS = int(os.environ.get("FLO_CRASH_RUNS", "25"))
 KILLS_A_DIRECTORY = 10
-CARDS = 4
-SENDERS = 2
-
-
-class Traffic:
-    """What was sent and what was promised, over all lives of one directory."""
-
-    def __init__(self, seed: int) -> None:
-        self.dice = random.Random(seed)
-        self.acknowledged: set[tuple[str, str]] = set()
-        self.unsure: list[bytes] = []
-        self.count = 0
-        self.lock = threading.Lock()
-        self.died_by_itself = 0
-
-    def next_batch(self, receiver: Receiver) -> list[tuple[tuple[str, str], bytes]]:
-        with self.lock:
-            batch = []
-            for _ in range(self.dice.choice((1, 2, 10))):
-                self.count += 1
-                payment = Payment(
-                    f"p{self.count}",
-                    f"card-{self.dice.randrange(CARDS)}",
-                    self.dice.randrange(1, 100),
-                    round(self.count * 20 - self.dice.choice((0, 0, 300, 900)), 3),
-                )
-                batch.append((("terminal", payment.id), payment.raw()))
-            done = [key for key in list(receiver.keys) if "/big/" in key]
-            if done and self.dice.random() < 0.5:
-                self.count += 1
-                id = f"f{self.count}"
-                batch.append((("engine", id), finished(id, self.dice.choice(done))))
-            return batch
-
-    def run(self, flo: RunningFlo, receiver: Receiver, until_s: float) -> None:
-        """Send until FLO dies or the time is over; what got no answer is sent again in the next life."""
-        threads = [threading.Thread(target=self._send, args=(flo, receiver, until_s)) for _ in range(SENDERS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def _send(self, flo: RunningFlo, receiver: Receiver, until_s: float) -> None:
-        while flo.alive and time.monotonic() < until_s:
-            batch = self.next_batch(receiver)
-            if flo.send([raw for _, raw in batch]):
-                with self.lock:
-                    self.acknowledged.update(id for id, _ in batch)
-            else:
-                with self.lock:
-                    self.unsure += [raw for _, raw in batch]
-
-    def send_again(self, flo: RunningFlo) -> None:
-        again, self.unsure = self.unsure, []
-        for raw in again:
-            if not flo.send([raw]):
-                self.unsure.append(raw)
 
 
 def one_life(traffic: Traffic, receiver: Receiver, bundle: Path, data: Path, place: str | None) -> None:
@@ -132,10 +75,7 @@ def test_kill_9_loses_no_signal_and_no_command(directory: int, tmp_path: Path) -
     try:
         files = bundle_files(receiver.url, honours_key=directory % 2 == 0)
         bundle, data = tmp_path / "bundle", tmp_path / "data"
-        for name, content in files.items():
-            path = bundle / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        write_bundle(bundle, files)
         traffic = Traffic(directory)
         first = directory * KILLS_A_DIRECTORY
         for kill in range(first, min(KILLS, first + KILLS_A_DIRECTORY)):
@@ -149,6 +89,7 @@ def test_kill_9_loses_no_signal_and_no_command(directory: int, tmp_path: Path) -
         flo = RunningFlo(bundle, data)
         traffic.send_again(flo)
         assert not traffic.unsure
+        flo.pay_what_is_owed()
         assert flo.stop() == 0
         check(traffic, receiver, data, files, settled=True)
         assert traffic.acknowledged

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import random
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from flo.core.errors import StorageUnavailable
-from flo.runtimes.simulated.disk import CHANGING, Operation, SimulatedDisk
+from flo.runtimes.simulated.disk import SimulatedDisk
+from flo.runtimes.simulated.faults import CHANGING, Operation
 from flo.stores.ledger import Ledger
 
 LifeOn = Callable[[SimulatedDisk, int], Any]
@@ -21,18 +22,6 @@ STEPS = 120
 FAILING = [*sorted(CHANGING), "open", "read"]
 
 
-class CountingDisk(SimulatedDisk):
-    """Knows how many of each operation there were."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self.counts: dict[str, int] = dict.fromkeys(get_args(Operation), 0)
-
-    def _fault(self, operation: Operation) -> int:
-        self.counts[operation] += 1
-        return super()._fault(operation)
-
-
 def live(life: Any, steps: int) -> None:
     for _ in range(steps):
         life.try_step()
@@ -41,7 +30,7 @@ def live(life: Any, steps: int) -> None:
 def faults(runs: int) -> list[tuple[Operation, int, int, bool]]:
     """Each index of each operation, with both errors, once and for ever; or a seeded sample."""
     from_life: list[tuple[Operation, int, int, bool]] = []
-    disk = CountingDisk(SEED)
+    disk = SimulatedDisk(SEED)
     life = LIFE[0](disk, SEED)
     live(life, STEPS)
     for operation in FAILING:

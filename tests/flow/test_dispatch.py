@@ -15,7 +15,7 @@ from flo.core.errors import UsageError
 from flo.core.loop.definition import EngineDefinition
 from flo.core.record.event import Attempted, CommandOutcome, DeadLetter
 from flo.engines import stub
-from flo.flow.dispatch import Dispatcher
+from flo.flow.dispatch import Dispatcher, Pending
 from flo.flow.dispatch_record import DispatchEvent
 from flo.ports.engine import Answer, KeyClass, Status
 
@@ -392,6 +392,32 @@ async def test_a_crash_at_any_step_loses_no_command_and_does_none_twice(
     else:
         assert set(outcomes) == set(bench.engine.effects) == {command.key for command in commands}
         assert {outcome.outcome for outcome in outcomes.values()} == {"succeeded"}
+
+
+@pytest.mark.parametrize("key_class", [KeyClass.HONOURS_KEY, KeyClass.ASKABLE])
+async def test_what_a_crash_cut_off_is_sent_at_once_not_as_retries_are(key_class: KeyClass) -> None:
+    """The budget is there for engines that fail. Commands that FLO's own end cut off would wait a second each."""
+    bench = Bench(key_class, concurrency=8)
+    commands = [make_command(n) for n in range(100)]
+    bench.dispatcher.resume(Pending(command=command, attempts=1) for command in commands)
+    await bench.dispatcher.start()
+    await bench.clock.advance(S)
+    assert set(bench.ledger.outcomes()) == {command.key for command in commands}
+    assert {outcome.attempts for outcome in bench.ledger.outcomes().values()} == {2}
+    assert bench.dispatcher.stats()["stub"].retried == 0
+
+
+async def test_what_fails_after_a_crash_is_retried_within_the_budget() -> None:
+    bench = Bench(concurrency=8)
+    bench.engine.plan = lambda command, nth: stub.unavailable() if nth <= 4 else stub.answers()
+    commands = [make_command(n) for n in range(4)]
+    bench.dispatcher.resume(Pending(command=command, attempts=1) for command in commands)
+    await bench.dispatcher.start()
+    await bench.clock.advance(S // 2)
+    assert (bench.dispatcher.stats()["stub"].sent, bench.dispatcher.stats()["stub"].retried) == (5, 1)
+    await bench.clock.advance(60 * S)
+    assert bench.dispatcher.stats()["stub"].retried == 4
+    assert len(bench.ledger.outcomes()) == 4
 
 
 async def test_after_a_restart_an_accepted_command_is_asked_about_not_resent() -> None:

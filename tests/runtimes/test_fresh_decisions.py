@@ -32,15 +32,16 @@ otherwise: approve
 """
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("consistency", ["strict", "relaxed"])
 async def test_an_answered_decision_is_byte_for_byte_the_recorded_one(
-    tmp_path: Path, consistency: str
+    tmp_path: Path, consistency: str, workers: int
 ) -> None:
     bundle = tmp_path / "bundle"
     (bundle / "loops").mkdir(parents=True)
     (bundle / "flo.yaml").write_text(FLO)
     (bundle / "loops" / "score.yaml").write_text(LOOP.replace("CONSISTENCY", consistency))
-    runtime = await start_runtime(bundle=bundle, data=tmp_path / "data")
+    runtime = await start_runtime(bundle=bundle, data=tmp_path / "data", workers=workers)
     try:
         answered = []
         for number in range(6):

@@ -33,6 +33,7 @@ Blocks = list[tuple[int, GroupView]]
 class Written:
     """A ledger, taken apart."""
 
+    shard: int = 0
     blocks: Blocks = field(default_factory=list)
     ids: Counter[tuple[str, str]] = field(default_factory=Counter)
     issued: dict[str, CommandIssued] = field(default_factory=dict)
@@ -42,9 +43,9 @@ class Written:
     closed: list[IterationClosed] = field(default_factory=list)
 
 
-def read_ledger(disk: Disk, directory: str) -> Written:
-    written = Written()
-    for block in LedgerReader.open(disk, directory).scan():
+def read_ledger(disk: Disk, directory: str, shard: int = 0) -> Written:
+    written = Written(shard)
+    for block in LedgerReader.open(disk, directory, shard).scan():
         group = decode_group(block.payload)
         written.blocks.append((block.number, group))
         _take_apart(written, group)
@@ -91,7 +92,7 @@ def check_decisions(written: Written, bundle: LoadedBundle) -> None:
         for section_number, section in enumerate(group.sections):
             program = bundle.programs[section.loop]
             for row_number, row in enumerate(section.rows()):
-                place = (0, number, section_number, row_number)
+                place = (written.shard, number, section_number, row_number)
                 record = decision_record(program, group, section, place, row, raws[row[0]], issued)
                 assert record_bytes(redecide(program, record)) == record_bytes(record)
                 decided.add((section.loop, row[0]))
@@ -103,10 +104,11 @@ def check_decisions(written: Written, bundle: LoadedBundle) -> None:
                 assert ("pay", row) in decided, "a recorded signal has no decision"
     recorded = {key for key in written.issued if key.startswith("pay/") and "/silent/" not in key}
     assert recorded == due, f"commands missing {due - recorded}, or of nothing {recorded - due}"
+    groups = dict(written.blocks)
     for each in written.issued.values():
-        _, block, section_number, row_number = parse_decision_id(each.command.decision_id)
-        group = next(group for number, group in written.blocks if number == block)
-        assert row_number < group.sections[section_number].count, "a command without its decision"
+        shard, block, section_number, row_number = parse_decision_id(each.command.decision_id)
+        assert shard == written.shard
+        assert row_number < groups[block].sections[section_number].count, "a command without its decision"
 
 
 def _check_pay(oracle: PayOracle, record: dict[str, Any]) -> list[str]:
@@ -181,6 +183,6 @@ def check_commands(
                 assert key in effects, f"{key} never reached its engine"
 
 
-def reopen(disk: Disk, directory: str, bundle: LoadedBundle) -> OpenShard:
+def reopen(disk: Disk, directory: str, bundle: LoadedBundle, shard: int = 0) -> OpenShard:
     """The shard as a start would recover it; nothing is started. Call it on an event loop, and close its ledger."""
-    return open_shard(disk, directory, 0, lambda revision, files: bundle)
+    return open_shard(disk, directory, shard, lambda revision, files: bundle)

@@ -196,8 +196,9 @@ def test_a_ledger_that_ends_before_a_checkpoint_is_refused(disk: SimulatedDisk, 
     fill(ledger, 3)
     ledger.close()
     with pytest.raises(CorruptLedger, match="ends with block 3, but a checkpoint has seen block 4"):
-        Ledger.open(disk, DATA, at_least_block=4)
-    Ledger.open(disk, DATA, at_least_block=3).close()
+        Ledger.open(disk, DATA).must_reach(4)
+    with Ledger.open(disk, DATA) as ledger:
+        ledger.must_reach(3)
 
 
 def test_another_format_is_refused_by_name(disk: SimulatedDisk, ledger: Ledger) -> None:

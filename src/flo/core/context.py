@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from flo.core.command import Command
 from flo.core.errors import SignalRejected
 from flo.core.signal import Envelope, text_from_time, time_from_text
 
@@ -51,19 +52,17 @@ def root_id(event: Envelope) -> str:
     return f"{event.source}#{event.id}"
 
 
-def extensions(
-    *, root: str, parent: str, born_ns: int, deadline_ns: int, hops: int, seq: int, new_root: bool
-) -> dict[str, str | int]:
-    """The attributes of a signal caused by a decision. A new root keeps the parent link, and nothing else."""
-    if new_root:
-        return {"floparent": parent}
+def extensions(command: Command) -> dict[str, str | int]:
+    """The attributes of a signal that a command causes. A new root keeps the parent link, and nothing else."""
+    if command.root_new:
+        return {"floparent": command.decision_id}
     return {
-        "floroot": root,
-        "floparent": parent,
-        "floborn": text_from_time(born_ns),
-        "flodeadline": text_from_time(deadline_ns),
-        "flohops": hops,
-        "floseq": seq,
+        "floroot": command.root,
+        "floparent": command.decision_id,
+        "floborn": text_from_time(command.born_ns),
+        "flodeadline": text_from_time(command.deadline_ns),
+        "flohops": command.hops + 1,
+        "floseq": command.seq,
     }
 
 

@@ -71,15 +71,7 @@ def signal_of(command: Command) -> bytes:
             type=type,
             time_ns=time_ns,
             data=arguments.get("data"),
-            extensions=extensions(
-                root=command.root,
-                parent=command.decision_id,
-                born_ns=command.born_ns,
-                deadline_ns=command.deadline_ns,
-                hops=command.hops + 1,
-                seq=command.seq,
-                new_root=command.root_new,
-            ),
+            extensions=extensions(command),
         )
     except (SignalRejected, TypeError, ValueError) as error:
         raise EngineRejected(f"emit: {error}") from None

@@ -237,15 +237,7 @@ class WebhookEngine:
                 type=f"flo.command.{command.verb}",
                 time_ns=command.issued_ns,
                 data=data,
-                extensions=extensions(
-                    root=command.root,
-                    parent=command.decision_id,
-                    born_ns=command.born_ns,
-                    deadline_ns=command.deadline_ns,
-                    hops=command.hops + 1,
-                    seq=command.seq,
-                    new_root=command.root_new,
-                ),
+                extensions=extensions(command),
             )
         except (TypeError, ValueError) as error:
             raise EngineRejected(f"the command's arguments are not JSON: {error}") from None

@@ -52,6 +52,7 @@ class Delivery:
     attempts: int = 0  # sends that count against `attempts_max`
     failures: int = 0  # tries of any kind since the last good one: the exponent of the back-off
     sends: int = 0  # every send, also those an engine that was down never saw
+    sends_before: int = 0  # those of them that were made before FLO last started
     ask_first: bool = False  # the next try asks
     uncertain: bool = False  # a send may have been done without our knowing
     uncertain_since_ns: int = 0
@@ -61,6 +62,11 @@ class Delivery:
     killed: str = ""  # why it must not be sent any more, by a person's word
     settled: bool = False
     flying: bool = False
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether its next send costs the retry budget: one that FLO's own end cut off says nothing against the engine."""
+        return self.sends > self.sends_before
 
 
 @dataclass(frozen=True, slots=True)

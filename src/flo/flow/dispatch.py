@@ -24,35 +24,15 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from flo.core.command import Command
-from flo.core.errors import StorageUnavailable, UsageError
+from flo.core.errors import UsageError
 from flo.core.loop.definition import EngineDefinition
-from flo.flow.delivery import Delivery, Next, Step, after_answer, after_error, expire, final
-from flo.flow.dispatch_record import DispatchEvent, Record, Recorder
+from flo.flow.delivery import Delivery, Next, Step, after_error
+from flo.flow.dispatch_record import Record, Recorder
+from flo.flow.flight import fly
 from flo.flow.lane import NS_PER_S, Lane, LaneStats
+from flo.flow.settling import Settling
 from flo.ports.clock import Clock
-from flo.ports.engine import (
-    Answer,
-    Engine,
-    EngineError,
-    EngineRejected,
-    FateUnknown,
-    KeyClass,
-    RunFailed,
-    Status,
-)
-
-ASK_S_FIRST = 0.2
-ASK_S_MAX = 60.0
-ASK_GROWTH = 1.6
-"""An accepted run is asked about after about 0.2 s, then ever more rarely: about ten questions in the first
-minute, one a minute from then on. Each costs the engine a request of its rate."""
-
-UNCERTAIN_NS_MAX = 3_600 * NS_PER_S
-"""An engine that cannot say for an hour what became of a command is a person's case."""
-
-AWAITING_MAX = 100_000
-"""Accepted commands remembered per engine. Older ones are forgotten here (the ledger has them): a signal or
-their own `within` still closes them."""
+from flo.ports.engine import Engine, FateUnknown, KeyClass
 
 STOP_GRACE_S = 5.0
 
@@ -81,20 +61,21 @@ class Dispatcher:
         self._stopping = False
         self._idle = asyncio.Event()
         self._recorder = Recorder(record, clock, self._check_idle)
+        self._settling = Settling(self._recorder, clock, self._check_idle)
         self._seed = seed
         self._retiring: dict[Lane, asyncio.Task[None]] = {}
         self._lanes = {name: self._lane_of(name, *each) for name, each in engines.items()}
 
     def _lane_of(self, name: str, engine: Engine, definition: EngineDefinition) -> Lane:
         rng = random.Random(f"{self._seed}/{name}")
-        return Lane(engine, definition, self._clock, rng, self._fly, self._expire)
+        return Lane(engine, definition, self._clock, rng, self._fly, self._settling.expire)
 
     async def start(self) -> None:
         """Start every engine, then send what was submitted so far. An engine that cannot start raises its own
         error.
         """
         for lane in self._lanes.values():
-            await lane.engine.start(functools.partial(self._learned, lane))
+            await lane.engine.start(functools.partial(self._settling.learned, lane))
         for lane in self._lanes.values():
             lane.running = True
             lane.pump()
@@ -114,7 +95,7 @@ class Dispatcher:
             if name not in self._lanes or self._lanes[name].engine is not each[0]
         }
         for lane in fresh.values():
-            await lane.engine.start(functools.partial(self._learned, lane))
+            await lane.engine.start(functools.partial(self._settling.learned, lane))
         gone = {name: lane for name, lane in self._lanes.items() if name in fresh or name not in engines}
         for name, (_, definition) in engines.items():
             if name not in fresh:
@@ -147,14 +128,14 @@ class Dispatcher:
         home = self._lanes.get(delivery.command.engine)
         if home is None:
             if not delivery.accepted:  # an accepted one ends by its signal or its `within`
-                self._no_engine(delivery.command)
+                self._settling.no_engine(delivery.command)
         elif delivery.accepted:
             home.deliveries[delivery.command.key] = delivery
-            self._await_end(home, delivery)
+            self._settling.await_end(home, delivery)
         elif home.engine.key_class is KeyClass.NEITHER and (delivery.uncertain or delivery.ask_first):
             home.deliveries[delivery.command.key] = delivery
             detail = "its fate was unknown when its engine was replaced by one that cannot be asked"
-            self._settle(home, delivery, Step(Next.PARK, dead="unknown-fate", detail=detail))
+            self._settling.settle(home, delivery, Step(Next.PARK, dead="unknown-fate", detail=detail))
         else:
             delivery.ask_first = delivery.uncertain and home.engine.key_class is KeyClass.ASKABLE
             home.add(delivery)
@@ -166,31 +147,38 @@ class Dispatcher:
         """
         lane = self._lanes.get(command.engine)
         if lane is None:
-            self._no_engine(command)
+            self._settling.no_engine(command)
         elif command.key not in lane.deliveries:
             lane.add(Delivery(command))
 
     def resume(self, pending: Iterable[Pending]) -> None:
         """Take up what a crash or a shutdown left, by what each engine honours. Call it before new commands
         come.
+
+        Where only a part of FLO crashed, what is here already goes on as it is, and of what is being recorded
+        the end is known: neither is taken up again.
         """
+        known = self._recorder.commands()
         for item in pending:
             lane = self._lanes.get(item.command.engine)
+            if item.command.key in known:
+                continue
             if lane is None:
-                self._no_engine(item.command)
+                self._settling.no_engine(item.command)
             elif item.command.key not in lane.deliveries:
                 self._resume_one(lane, item)
 
     def _resume_one(self, lane: Lane, item: Pending) -> None:
-        delivery = Delivery(item.command, sends=item.attempts, answered=item.answered, accepted=item.answered)
+        delivery = Delivery(item.command, sends=item.attempts, sends_before=item.attempts)
+        delivery.answered = delivery.accepted = item.answered
         key_class = lane.engine.key_class
         if item.answered:
             lane.deliveries[item.command.key] = delivery
-            self._await_end(lane, delivery)
+            self._settling.await_end(lane, delivery)
         elif key_class is KeyClass.NEITHER and item.attempts:
             lane.deliveries[item.command.key] = delivery
             detail = "FLO stopped while its send was under way, and the engine cannot be asked"
-            self._finish(lane, delivery, Step(Next.PARK, dead="unknown-fate", detail=detail))
+            self._settling.finish(lane, delivery, Step(Next.PARK, dead="unknown-fate", detail=detail))
         else:
             # Without an `Attempted` it may have gone out all the same: its line is not awaited where the
             # engine can tell.
@@ -213,7 +201,7 @@ class Dispatcher:
                 delivery.killed = detail
                 if not (delivery.flying or delivery.accepted or delivery.ask_first or delivery.settled):
                     dropped += 1
-                    self._expire(lane, delivery)
+                    self._settling.expire(lane, delivery)
         return dropped
 
     def forget(self, command_key: str) -> bool:
@@ -289,12 +277,10 @@ class Dispatcher:
             self._clock.sleep_until_ns(self._clock.now_ns() + round(duration_s * NS_PER_S))
         )
 
-    # One try.
-
     async def _fly(self, lane: Lane, delivery: Delivery) -> None:
         asked = delivery.ask_first
         try:
-            step = await self._try(lane, delivery, asked)
+            step = await fly(lane, delivery, self._recorder, self._clock)
         except asyncio.CancelledError:
             if self._stopping or not lane.is_overdue(delivery):
                 lane.landed(delivery)
@@ -308,142 +294,11 @@ class Dispatcher:
         lane.landed(delivery)
         if not delivery.settled:
             if lane in self._retiring and step.next not in (Next.SETTLE, Next.PARK):
-                self._note_acceptance(delivery, step)
+                self._settling.note_acceptance(delivery, step)
                 self._move(lane, delivery)
             else:
-                self._finish(lane, delivery, step)
+                self._settling.finish(lane, delivery, step)
         lane.pump()
-
-    async def _try(self, lane: Lane, delivery: Delivery, asked: bool) -> Step:
-        command, engine = delivery.command, lane.engine
-        timeout_s = lane.definition.timeout_s
-        try:
-            if asked:
-                answer = await engine.ask(command, timeout_s=timeout_s)
-            else:
-                await self._attempted(lane, delivery)
-                now_ns = self._clock.now_ns()
-                if delivery.killed or now_ns >= command.deadline_ns:
-                    lane.circuit.released()
-                    return expire(delivery)
-                answer = await engine.send(command, timeout_s=timeout_s)
-                lane.latencies.add(self._clock.now_ns() - now_ns)
-        except StorageUnavailable as error:
-            lane.circuit.released()
-            return Step(Next.RESEND, detail=str(error), retry_after_s=error.retry_after_s)
-        except EngineError as error:
-            if isinstance(error, EngineRejected | RunFailed):
-                lane.circuit.succeeded()
-            else:
-                lane.circuit.failed(self._clock.now_ns())
-            return after_error(delivery, error, engine.key_class, asked=asked)
-        except (
-            Exception
-        ) as error:  # an adapter's own bug must not take the dispatcher down, nor look like an answer
-            lane.circuit.failed(self._clock.now_ns())
-            unknown = FateUnknown(f"the {engine.kind} adapter failed: {type(error).__name__}: {error}")
-            return after_error(delivery, unknown, engine.key_class, asked=asked)
-        lane.circuit.succeeded()
-        return after_answer(delivery, answer, asked=asked)
-
-    async def _attempted(self, lane: Lane, delivery: Delivery) -> None:
-        """Note that a send is about to happen; durable first where a lost answer could not be found out
-        later.
-        """
-        event = self._recorder.attempted(delivery)
-        if lane.engine.key_class is KeyClass.NEITHER:
-            await self._recorder.now(event)
-        else:
-            self._recorder.later(event)
-
-    # What became of it.
-
-    def _finish(self, lane: Lane, delivery: Delivery, step: Step) -> None:
-        """Carry out what comes next."""
-        if step.next is Next.RESEND:
-            if delivery.killed or self._clock.now_ns() >= delivery.command.deadline_ns:
-                step = expire(delivery)
-            else:
-                lane.resend_later(delivery, step.retry_after_s)
-                return
-        if step.next is Next.ASK:
-            self._ask_again(lane, delivery, step)
-        elif step.next in (Next.AWAIT, Next.LISTEN):
-            self._accepted(lane, delivery, step)
-        else:
-            self._settle(lane, delivery, step)
-
-    def _ask_again(self, lane: Lane, delivery: Delivery, step: Step) -> None:
-        now_ns = self._clock.now_ns()
-        if not delivery.accepted:
-            delivery.uncertain_since_ns = delivery.uncertain_since_ns or now_ns
-            if now_ns - delivery.uncertain_since_ns > UNCERTAIN_NS_MAX:
-                detail = f"the engine could not say for an hour: {step.detail}"
-                self._settle(lane, delivery, Step(Next.PARK, dead="unknown-fate", detail=detail))
-                return
-        lane.resend_later(delivery, step.retry_after_s)
-
-    def _accepted(self, lane: Lane, delivery: Delivery, step: Step) -> None:
-        self._note_acceptance(delivery, step)
-        self._await_end(lane, delivery, ask=step.next is Next.AWAIT)
-
-    def _note_acceptance(self, delivery: Delivery, step: Step) -> None:
-        if delivery.accepted and not delivery.answered:
-            delivery.answered = True
-            self._recorder.later(self._recorder.answered(delivery, step))
-
-    def _await_end(self, lane: Lane, delivery: Delivery, *, ask: bool = True) -> None:
-        """The engine has it: ask ever more rarely, where it can be asked, or wait to be told."""
-        lane.awaiting[delivery.command.key] = delivery
-        if len(lane.awaiting) > AWAITING_MAX:
-            lane.remove(next(iter(lane.awaiting.values())))
-        if ask and lane.engine.key_class is not KeyClass.NEITHER:
-            delivery.ask_first = True
-            pause_s = min(ASK_S_MAX, ASK_S_FIRST * ASK_GROWTH ** min(delivery.asks, 20))
-            delivery.asks += 1
-            lane.later(delivery, self._clock.now_ns() + round(pause_s * NS_PER_S))
-            lane.pump()
-        self._check_idle()
-
-    def _learned(self, lane: Lane, command_key: str, answer: Answer) -> None:
-        """The adapter heard of an end by itself. A key not known here was settled before: nothing changes."""
-        delivery = lane.deliveries.get(command_key)
-        if delivery is not None and answer.status in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED):
-            self._settle(lane, delivery, final(delivery, answer))
-
-    def _expire(self, lane: Lane, delivery: Delivery) -> None:
-        self._settle(lane, delivery, expire(delivery))
-
-    def _settle(self, lane: Lane, delivery: Delivery, step: Step) -> None:
-        command = delivery.command
-        lane.remove(delivery)
-        recorder = self._recorder
-        events: list[DispatchEvent] = []
-        if step.next is Next.PARK:
-            lane.counts["parked"] += 1
-        else:
-            lane.counts[step.outcome] += 1
-            if step.outcome == "succeeded" and command.expect_signal is not None:
-                if not delivery.answered:
-                    events.append(recorder.answered(delivery, step))
-            else:
-                events.append(recorder.outcome(delivery, step))
-        if step.dead:
-            events.append(recorder.dead_letter(command, step))
-        if events:
-            recorder.later(*events)
-        else:
-            self._check_idle()
-
-    def _no_engine(self, command: Command) -> None:
-        """A command of an older bundle whose engine is gone: nobody can send it."""
-        detail = (
-            f"the engine `{command.engine}` is not in flo.yaml any more: add it and replay the dead letter"
-        )
-        outcome = "failed" if command.blocking else "tolerated"
-        step = Step(Next.SETTLE, outcome=outcome, dead="rejected", detail=detail)
-        recorder = self._recorder
-        recorder.later(recorder.outcome(Delivery(command), step), recorder.dead_letter(command, step))
 
     def _busy(self) -> bool:
         return bool(self._recorder.pending()) or any(lane.unsettled() for lane in self._all_lanes())

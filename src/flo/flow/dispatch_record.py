@@ -32,19 +32,23 @@ class Recorder:
         self._record = record
         self._clock = clock
         self._idle = idle
-        self._recordings: set[asyncio.Task[None]] = set()
+        self._recordings: dict[asyncio.Task[None], str | None] = {}  # and the command each is of
 
     def pending(self) -> list[asyncio.Task[None]]:
         return list(self._recordings)
+
+    def commands(self) -> set[str | None]:
+        """The keys of commands of which something is known here that the ledger does not hold yet."""
+        return set(self._recordings.values())
 
     async def now(self, event: DispatchEvent) -> None:
         """Durable on return; `StorageUnavailable` where the disk refuses."""
         await self._record((event,))
 
     def later(self, *events: DispatchEvent) -> None:
-        """Record without waiting. What a stop cuts off is found again after the restart."""
+        """Record without waiting, all of one command. What a stop cuts off is found again after the restart."""
         recording = asyncio.ensure_future(self._until_done(events))
-        self._recordings.add(recording)
+        self._recordings[recording] = events[0].command_key
         recording.add_done_callback(self._done)
 
     async def _until_done(self, events: Sequence[DispatchEvent]) -> None:
@@ -56,7 +60,7 @@ class Recorder:
                 await self._clock.sleep_until_ns(self._clock.now_ns() + RETRY_NS)
 
     def _done(self, recording: asyncio.Task[None]) -> None:
-        self._recordings.discard(recording)
+        self._recordings.pop(recording, None)
         if not recording.cancelled() and (error := recording.exception()) is not None:
             recording.get_loop().call_exception_handler(
                 {"message": "what became of a command could not be recorded", "exception": error}

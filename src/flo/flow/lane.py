@@ -190,7 +190,7 @@ class Lane:
             return
         if delivery.ask_first:
             self._asks.append(delivery)
-        elif delivery.sends:
+        elif delivery.is_retry:
             self._retries.append(delivery)
         elif delivery.command.verb == "cancel":
             self._cancels.append(delivery)
@@ -229,10 +229,10 @@ class Lane:
             self.counts["asked"] += 1
         else:
             self.counts["sent"] += 1
-            if delivery.sends:
+            if delivery.is_retry:
                 self.counts["retried"] += 1
                 self.budget.spend(now_ns)
-            else:
+            elif not delivery.sends_before:  # what a crash cut off has earned before it
                 self.budget.earn()
             delivery.sends += 1
         delivery.flying = True

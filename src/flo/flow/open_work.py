@@ -6,7 +6,6 @@ it was. Only what is open is kept; what is closed is in the ledger.
 
 from __future__ import annotations
 
-import heapq
 from typing import Any
 
 import msgspec
@@ -68,7 +67,6 @@ class OpenWork:
         self.newest_closed: dict[tuple[str, str], int] = {}  # only where an older iteration is still open
         self._open_seqs: dict[tuple[str, str], set[int]] = {}
         self.expected: dict[str, dict[str, OpenCommand]] = {}  # signal type -> command key -> who waits
-        self._timers: list[tuple[int, str]] = []
 
     def apply(self, event: Event) -> None:
         """Bring the view up to one event. Events that concern nothing open change nothing."""
@@ -116,7 +114,7 @@ class OpenWork:
         command = waiting.command
         if command.expect_within_ns is not None:
             waiting.deadline_ns = event.at_ns + command.expect_within_ns
-            heapq.heappush(self._timers, (waiting.deadline_ns, command.key))
+            self.watch(waiting)
         iteration = self.iterations.get((command.loop, command.loop_key, command.seq))
         if iteration is not None:
             iteration.status = "awaiting"
@@ -174,7 +172,10 @@ class OpenWork:
             if waiting.command.expect_signal is not None and waiting.state != "parked":
                 self.expected.setdefault(waiting.command.expect_signal, {})[waiting.command.key] = waiting
             if waiting.deadline_ns is not None:
-                heapq.heappush(self._timers, (waiting.deadline_ns, waiting.command.key))
+                self.watch(waiting)
+
+    def watch(self, waiting: OpenCommand) -> None:
+        """It has a `deadline_ns` now. Only who acts on time keeps a list of these: a mere view would never empty it."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -38,8 +38,9 @@ class Reconciler(OpenWork):
     """Owned by the deciding thread. `submit` and `emit` are called for commands whose group is durable, not here."""
 
     def __init__(self, action: Callable[[str, str, int], CompiledAction | None]) -> None:
-        self._action = action  # (loop, rule, n) -> the action under the bundle in force
         super().__init__()
+        self._action = action  # (loop, rule, n) -> the action under the bundle in force
+        self._timers: list[tuple[int, str]] = []
 
     # -- deciding -----------------------------------------------------------------------------------------
 
@@ -145,20 +146,13 @@ class Reconciler(OpenWork):
     def _park(self, waiting: OpenCommand, event: DeadLetter, group: Group) -> None:
         """Nobody can say whether it was done: a person decides, and nothing is sent again."""
         self._add(group, event)
-        command = waiting.command
-        self._add(
-            group,
-            IterationClosed(
-                loop=command.loop,
-                key=command.loop_key,
-                seq=command.seq,
-                status="parked",
-                at_ns=event.at_ns,
-                detail=event.detail,
-            ),
-        )
+        self._close(group, waiting.command, "parked", event.at_ns, event.detail)
 
     # -- time ---------------------------------------------------------------------------------------------
+
+    def watch(self, waiting: OpenCommand) -> None:
+        assert waiting.deadline_ns is not None
+        heapq.heappush(self._timers, (waiting.deadline_ns, waiting.command.key))
 
     def next_timer_ns(self) -> int | None:
         return self._timers[0][0] if self._timers else None
@@ -279,14 +273,16 @@ class Reconciler(OpenWork):
         iteration = self.iterations.get((command.loop, command.loop_key, command.seq))
         if iteration is None or any(other in self.commands for other in iteration.commands):
             return
-        self._add(
-            group,
-            IterationClosed(
-                loop=command.loop,
-                key=command.loop_key,
-                seq=command.seq,
-                status=iteration.worst,
-                at_ns=at_ns,
-                detail=detail,
-            ),
+        self._close(group, command, iteration.worst, at_ns, detail)
+
+    def _close(self, group: Group, command: Command, status: str, at_ns: int, detail: str) -> None:
+        """The iteration of this command is over."""
+        closed = IterationClosed(
+            loop=command.loop,
+            key=command.loop_key,
+            seq=command.seq,
+            status=status,
+            at_ns=at_ns,
+            detail=detail,
         )
+        self._add(group, closed)

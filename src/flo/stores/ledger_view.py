@@ -40,6 +40,8 @@ class ReaderView:
         return self._reader.refresh()
 
     def read(self, block: int) -> StoredBlock:
+        if block > self._reader.last_block:
+            self._reader.refresh()
         try:
             return self._reader.read(block)
         except BlockMissing as missing:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flo.core.bundle.document import FILE_BYTES_MAX, MapNode, Node, ScalarNode, plain_value, read_document
+from flo.core.bundle.document import (
+    FILE_BYTES_MAX,
+    ListNode,
+    MapNode,
+    Node,
+    ScalarNode,
+    plain_value,
+    read_document,
+)
 from flo.core.bundle.report import Report
 from flo.core.bundle.section import plain_of
 
@@ -130,15 +141,56 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read() -> None:
     assert (leaf.place.line, leaf.place.column) == (2, 8)
 
 
+LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""What ends a line for YAML, and so in its error messages."""
+
+SAYS_NOTHING = re.compile(r"[ \t]*(#.*)?$|\.\.\.|%")
+
+
+def check_any(content: bytes) -> None:
+    """What any text must give: a document, every part of it where it says, or problems that a person can find."""
+    report = Report()
+    node = read_document("x.yaml", content, report)
+    problems = report.problems()
+    lines = LINE_BREAK.split(content.decode("utf-8-sig", "replace"))
+
+    def inside(file: str, line: int, column: int) -> bool:
+        return file == "x.yaml" and 1 <= line <= len(lines) and 1 <= column <= len(lines[line - 1]) + 1
+
+    for problem in problems:
+        assert inside(problem.file, problem.line, problem.column), problem
+        assert problem.message.strip(), problem
+        assert "\n" not in str(problem), problem
+    if node is None:
+        assert problems or all(SAYS_NOTHING.match(line) for line in lines), "neither read nor refused"
+        return
+    for part in parts_of(node):
+        assert inside(part.place.file, part.place.line, part.place.column), part
+        if isinstance(part, ScalarNode) and part.text and part.style == "":
+            line = lines[part.place.line - 1]
+            assert line[part.place.column - 1] in (part.text[0], "&", "!"), (
+                part
+            )  # an anchor or a `!` before it
+
+
+def parts_of(node: Node) -> Iterator[Node]:
+    yield node
+    if isinstance(node, ListNode):
+        for item in node.items:
+            yield from parts_of(item)
+    elif isinstance(node, MapNode):
+        for key, value in node.entries:
+            yield key
+            yield from parts_of(value)
+
+
 @given(st.binary(max_size=400) | st.text(max_size=400).map(str.encode))
 @settings(print_blob=True, max_examples=400)
 def test_any_bytes_give_a_node_or_a_problem(content: bytes) -> None:
-    read(content)
+    check_any(content)
 
 
 @given(st.text(alphabet="ab:-[]{}&*!|>'\"%@`,?# \n\t<~0", max_size=120))
 @settings(print_blob=True, max_examples=600)
 def test_any_arrangement_of_yaml_signs_gives_a_node_or_a_problem(text: str) -> None:
-    node, problems = read(text)
-    if node is not None and not problems:
-        assert plain_of(node) is not NotImplemented
+    check_any(text.encode())

@@ -33,6 +33,9 @@ INT_DIGITS_MAX = 40
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""As libyaml counts lines."""
+
 _BOOLS = {
     word: value
     for value, words in ((True, "true True TRUE"), (False, "false False FALSE"))
@@ -100,13 +103,14 @@ def read_document(file: str, content: bytes, report: Report) -> Node | None:
 
     What can be read around (a duplicate key, a merge key) is reported and the rest is still read.
     """
+    text = ""
     try:
-        source = Source(file, _decoded(file, content))
-        return _Builder(source, report).document()
+        text = _decoded(file, content)
+        return _Builder(Source(file, text), report).document()
     except _Refused as refused:
         report.add(refused.place, refused.message, refused.hint)
     except yaml.MarkedYAMLError as error:
-        _report_syntax(file, error, report)
+        _report_syntax(file, text, error, report)
     except yaml.YAMLError as error:
         report.add(Place(file, 1, 1), f"not YAML: {' '.join(str(error).split())[:200]}")
     return None
@@ -132,7 +136,15 @@ def _decoded(file: str, content: bytes) -> str:
 
 
 def _end_of(file: str, before: str) -> Place:
-    return Place(file, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+    lines = _LINE_BREAK.split(before)
+    return Place(file, len(lines), len(lines[-1]) + 1)
+
+
+def _place_of(mark: Any, end: Place) -> Place:
+    """A mark of libyaml's as a place of the text, which it ends with a line break of its own."""
+    if mark.line + 1 > end.line:
+        return end
+    return Place(end.file, mark.line + 1, mark.column + 1)
 
 
 def plain_value(text: str) -> str | int | float | bool | None:
@@ -153,6 +165,7 @@ class _Builder:
 
     def __init__(self, source: Source, report: Report) -> None:
         self._source, self._report = source, report
+        self._end = _end_of(source.file, source.text)
         self._events: Iterator[Any] = iter(yaml.parse(source.text, Loader=_LOADER))
         self._anchors: dict[str, tuple[Node, int]] = {}
         self._open_anchors: set[str] = set()
@@ -174,7 +187,7 @@ class _Builder:
         return root
 
     def _place(self, event: Any) -> Place:
-        return Place(self._source.file, event.start_mark.line + 1, event.start_mark.column + 1)
+        return _place_of(event.start_mark, self._end)
 
     def _count(self, place: Place, nodes: int) -> None:
         self._nodes += nodes
@@ -292,9 +305,9 @@ _SYNTAX_HINTS = (
 )
 
 
-def _report_syntax(file: str, error: yaml.MarkedYAMLError, report: Report) -> None:
+def _report_syntax(file: str, text: str, error: yaml.MarkedYAMLError, report: Report) -> None:
     mark = error.problem_mark or error.context_mark
     problem = error.problem or error.context or "cannot be read"
-    place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+    place = _place_of(mark, _end_of(file, text)) if mark else Place(file, 1, 1)
     hint = next((hint for start, hint in _SYNTAX_HINTS if start in problem), None)
     report.add(place, f"not YAML: {' '.join(problem.split())[:200]}", hint)

@@ -95,11 +95,11 @@ def open_shard(
 ) -> OpenShard:
     """Open for writing. Ready means: every acknowledged signal is in the state again. Call it on the event loop."""
     began = time.perf_counter()
+    ledger = Ledger.open(disk, directory, number)
     store = CheckpointStore(disk, directory, number)
     checkpoint = store.latest()
-    ledger = Ledger.open(
-        disk, directory, number, at_least_block=0 if checkpoint is None else checkpoint.block
-    )
+    if checkpoint is not None:
+        ledger.must_reach(checkpoint.block)
     book = Book()
     reconciler = Reconciler(book.action)
     marks = Marks(WINDOW_NS, RecordedMarks(WriterView(ledger)))

@@ -20,8 +20,9 @@ from flo.flow.router import Route, Router
 from flo.flow.views.decisions import recent_decision
 from flo.flow.views.record import parse_decision_id
 from flo.ports.clock import Clock
-from flo.ports.disk import Disk
+from flo.ports.disk import Disk, Lock
 from flo.ports.service import Receipt
+from flo.ports.store import LedgerView
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.broadcast import Broadcast
 from flo.runtimes.embedded.crash_points import crash_points
@@ -45,8 +46,17 @@ COMMIT_S = 10.0
 class EmbeddedRuntime(LedgerQueries):
     """A running FLO on one data directory. Make it with `start`; `stop` drains and leaves nothing half done."""
 
-    def __init__(self, ports: Sequence[ShardPort], library: Library, data: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        ports: Sequence[ShardPort],
+        library: Library,
+        data: Path,
+        clock: Clock,
+        lock: Lock
+        | None = None,  # released at the end: of the directory, where no shard of this process holds one
+    ) -> None:
         self._ports = list(ports)
+        self._lock = lock
         self._library = library
         self._data = data
         self._clock = clock
@@ -59,8 +69,7 @@ class EmbeddedRuntime(LedgerQueries):
         self._stopping = False
         self._reached = crash_points()
         self._engines = EngineRoom(clock, library, data, self._gateway.offer, self._learned, self._reached)
-        views = {port.number: port.view for port in self._ports}
-        super().__init__(lambda: views, library, self._open_commands, self._open_iterations)
+        super().__init__(self._views_now, library, self._open_commands, self._open_iterations)
 
     @classmethod
     async def start(
@@ -219,6 +228,9 @@ class EmbeddedRuntime(LedgerQueries):
             await port.learned(events)
             self._reached("learned")
 
+    def _views_now(self) -> dict[int, LedgerView]:
+        return {port.number: port.view for port in self._ports}
+
     def _open_commands(self) -> Mapping[str, OpenCommand]:
         if len(self._ports) == 1:
             return self._ports[0].reconciler.commands
@@ -328,6 +340,8 @@ class EmbeddedRuntime(LedgerQueries):
         await self._engines.stop(drain=not any(port.problem() for port in self._ports))
         await asyncio.gather(*(port.stop() for port in self._ports))
         self._broadcast.close()
+        if self._lock is not None:
+            self._lock.release()
         log.info("stopped in %.1f s", time.monotonic() - began)
 
     async def checkpoint(self) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group
-from flo.flow.reconcile import Reconciler
+from flo.flow.open_work import OpenWork
 from flo.flow.reload import LoadedBundle
 from flo.ports.service import Receipt
 from flo.ports.store import LedgerView
@@ -36,7 +36,7 @@ class ShardPort(Protocol):
     def view(self) -> LedgerView: ...
 
     @property
-    def reconciler(self) -> Reconciler:
+    def reconciler(self) -> OpenWork:
         """What is open in this shard, as of the last durable group the runtime has heard of."""
         ...
 

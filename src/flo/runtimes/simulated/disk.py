@@ -4,11 +4,11 @@ It keeps two versions of everything: what a running process sees (the page cache
 It is as unkind as POSIX allows, and in places unkinder than Linux:
 
 - Unsynced writes survive a power cut, vanish or are torn, each by itself, in 512-byte sectors and any subset.
-So do unsynced changes of size, and names created, renamed or removed since their directory was synced. - A
-failed sync may have written any part of what was unsynced. The rest is lost, although reads still show it and
-the next sync succeeds (as on Linux, where the pages are marked clean). - A failed write may have written a
-part of its bytes. A failed directory sync has done nothing and may be repeated: directory entries are
-journalled.
+  So do unsynced changes of size, and names created, renamed or removed since their directory was synced.
+- A failed sync may have written any part of what was unsynced. The rest is lost, although reads still show it
+  and the next sync succeeds (as on Linux, where the pages are marked clean).
+- A failed write may have written a part of its bytes. A failed directory sync has done nothing and may be
+  repeated: directory entries are journalled.
 """
 
 from __future__ import annotations
@@ -17,131 +17,25 @@ import errno
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import NamedTuple
 
 from flo.ports.disk import Locked
-
-SECTOR_BYTES: Final = 512
-
-Operation = Literal[
-    "create", "open", "read", "write", "allocate", "sync", "truncate", "rename", "remove", "sync_directory"
-]
-CHANGING: Final[frozenset[Operation]] = frozenset(
-    ("create", "write", "allocate", "sync", "truncate", "rename", "remove", "sync_directory")
-)
+from flo.runtimes.simulated.faults import CHANGING, Faults, Operation
+from flo.runtimes.simulated.handles import SimulatedFile, SimulatedLock
+from flo.runtimes.simulated.inode import Change, Inode
 
 
 class PowerCut(BaseException):
     """The power went off during an operation. Not an `Exception`: no handler may live through it."""
 
 
-class _Change(NamedTuple):
-    """Of a file's bytes since its last sync: a write, or (data None) a new size."""
-
-    offset: int
-    data: bytes | None
-
-
 class _NameChange(NamedTuple):
     directory: str
     removed: str | None
     added: str | None
-    inode: _Inode
-
-
-@dataclass(slots=True, eq=False)
-class _Inode:
-    platter: bytearray = field(default_factory=bytearray)
-    cache: bytearray = field(default_factory=bytearray)
-    unsynced: list[_Change] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Fault:
-    operation: Operation
-    countdown: int
-    error: int
-    forever: bool
-
-
-def _apply(data: bytearray, change: _Change) -> None:
-    if change.data is None:
-        _resize(data, change.offset)
-        return
-    if len(data) < change.offset:
-        _resize(data, change.offset)
-    data[change.offset : change.offset + len(change.data)] = change.data
-
-
-def _resize(data: bytearray, size_bytes: int) -> None:
-    if size_bytes < len(data):
-        del data[size_bytes:]
-    else:
-        data.extend(bytes(size_bytes - len(data)))
-
-
-class SimulatedFile:
-    """A handle; it dies with the process or the power."""
-
-    __slots__ = ("_disk", "_epoch", "_inode", "_path", "_writable")
-
-    def __init__(self, disk: SimulatedDisk, path: str, inode: _Inode, epoch: int, writable: bool) -> None:
-        self._disk = disk
-        self._path = path
-        self._inode = inode
-        self._epoch = epoch
-        self._writable = writable
-
-    def _check(self, *, writing: bool = False) -> None:
-        if self._epoch != self._disk.epoch or (writing and not self._writable):
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF), self._path)
-
-    def write(self, offset: int, data: bytes | bytearray | memoryview) -> int:
-        self._check(writing=True)
-        return self._disk.write(self._inode, self._path, offset, bytes(data))
-
-    def read(self, offset: int, size_bytes: int) -> bytes:
-        self._check()
-        with self._disk.doing("read", self._path):
-            return bytes(self._inode.cache[offset : offset + size_bytes])
-
-    def allocate(self, offset: int, size_bytes: int) -> None:
-        self._check(writing=True)
-        with self._disk.doing("allocate", self._path):
-            if offset + size_bytes > len(self._inode.cache):
-                self._disk.reserve(self._path, offset + size_bytes - len(self._inode.cache))
-                self._disk.change(self._inode, _Change(offset + size_bytes, None))
-
-    def sync(self) -> None:
-        self._check(writing=True)
-        self._disk.sync(self._inode, self._path)
-
-    def truncate(self, size_bytes: int) -> None:
-        self._check(writing=True)
-        with self._disk.doing("truncate", self._path):
-            self._disk.change(self._inode, _Change(size_bytes, None))
-
-    def size(self) -> int:
-        self._check()
-        return len(self._inode.cache)
-
-    def close(self) -> None:
-        self._epoch = -1
-
-
-class SimulatedLock:
-    """A lock of the simulated disk; a power cut frees it."""
-
-    def __init__(self, disk: SimulatedDisk, path: str, epoch: int) -> None:
-        self._disk = disk
-        self._path = path
-        self._epoch = epoch
-
-    def release(self) -> None:
-        self._disk.unlock(self._path, self._epoch)
+    inode: Inode
 
 
 class SimulatedDisk:
@@ -166,12 +60,12 @@ class SimulatedDisk:
         self.operations = 0
         self.epoch = 0  # of handles and locks: ends with the process
         self._random = random.Random(seed)
-        self._names: dict[str, _Inode] = {}
-        self._platter_names: dict[str, _Inode] = {}
+        self._names: dict[str, Inode] = {}
+        self._platter_names: dict[str, Inode] = {}
         self._name_changes: list[_NameChange] = []
         self._directories = {"/", ""}
         self._locks: dict[str, int] = {}
-        self._faults: list[_Fault] = []
+        self._faults = Faults()
         self._cut_at: int | None = None
         self._off = False
         self._mutex = threading.RLock()
@@ -180,7 +74,12 @@ class SimulatedDisk:
 
     def fail(self, operation: Operation, error: int, *, nth: int = 1, forever: bool = False) -> None:
         """Let the `nth` such operation from now fail with this errno, once or until `heal`."""
-        self._faults.append(_Fault(operation, nth, error, forever))
+        self._faults.add(operation, error, nth=nth, forever=forever)
+
+    @property
+    def counts(self) -> Mapping[Operation, int]:
+        """How many of each operation there were, failed ones included."""
+        return self._faults.counts
 
     def heal(self) -> None:
         """No more failures."""
@@ -199,9 +98,7 @@ class SimulatedDisk:
             self._name_changes.clear()
             inodes = {id(inode): inode for inode in [*self._platter_names.values(), *self._names.values()]}
             for inode in inodes.values():
-                for change in inode.unsynced:
-                    self._settle(inode, change)
-                inode.unsynced.clear()
+                inode.lose(self._random)
                 inode.cache[:] = inode.platter
             self._names = dict(self._platter_names)
             self._off, self._cut_at = False, None
@@ -225,23 +122,6 @@ class SimulatedDisk:
             if bit // 8 < len(data):
                 data[bit // 8] ^= 1 << bit % 8
 
-    def _settle(self, inode: _Inode, change: _Change) -> None:
-        fate = self._random.random()
-        if fate < 0.4:
-            return
-        if fate < 0.7 or change.data is None:
-            _apply(inode.platter, change)
-            return
-        end = change.offset + len(change.data)
-        start = change.offset
-        while start < end:  # torn: each sector for itself
-            upto = min(end, (start // SECTOR_BYTES + 1) * SECTOR_BYTES)
-            if self._random.random() < 0.5:
-                _apply(
-                    inode.platter, _Change(start, change.data[start - change.offset : upto - change.offset])
-                )
-            start = upto
-
     # -- operations
 
     @contextmanager
@@ -257,31 +137,18 @@ class SimulatedDisk:
             self._off = cut
             if cut and self._random.random() < 0.5:
                 raise PowerCut
-            error = self._fault(operation)
+            error = self._faults.count(operation)
             if error:
                 raise OSError(error, os.strerror(error), path)
             yield
             if cut:
                 raise PowerCut
 
-    def _fault(self, operation: Operation) -> int:
-        for fault in self._faults:
-            if fault.operation != operation:
-                continue
-            fault.countdown -= 1
-            if fault.countdown == 0 or (fault.forever and fault.countdown < 0):
-                return fault.error
-        return 0
-
-    def change(self, inode: _Inode, change: _Change) -> None:
-        _apply(inode.cache, change)
-        inode.unsynced.append(change)
-
     def reserve(self, path: str, size_bytes: int) -> None:
         if size_bytes > 0 and size_bytes > self.free_bytes(path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
-    def write(self, inode: _Inode, path: str, offset: int, data: bytes) -> int:
+    def write(self, inode: Inode, path: str, offset: int, data: bytes) -> int:
         with self._mutex:
             size_bytes = len(data)
             if size_bytes > 1 and self._random.random() < self.short_writes:
@@ -294,26 +161,22 @@ class SimulatedDisk:
                         size_bytes -= grows - free
                         if size_bytes <= 0:
                             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-                    self.change(inode, _Change(offset, data[:size_bytes]))
+                    inode.change(Change(offset, data[:size_bytes]))
             except OSError as error:
                 if error.errno != errno.ENOSPC:
-                    self.change(inode, _Change(offset, data[: self._random.randrange(len(data) + 1)]))
+                    inode.change(Change(offset, data[: self._random.randrange(len(data) + 1)]))
                 raise
             return size_bytes
 
-    def sync(self, inode: _Inode, path: str) -> None:
+    def sync(self, inode: Inode, path: str) -> None:
         with self._mutex:
             try:
                 with self.doing("sync", path):
                     if self.syncs_lie:
                         return
-                    for change in inode.unsynced:
-                        _apply(inode.platter, change)
-                    inode.unsynced.clear()
+                    inode.sync()
             except OSError:
-                for change in inode.unsynced:
-                    self._settle(inode, change)
-                inode.unsynced.clear()
+                inode.lose(self._random)
                 raise
 
     def create(self, path: str) -> SimulatedFile:
@@ -322,7 +185,7 @@ class SimulatedDisk:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             if path in self._names:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-            inode = _Inode()
+            inode = Inode()
             self._rename(_NameChange(os.path.dirname(path), None, path, inode))
             return SimulatedFile(self, path, inode, self.epoch, writable=True)
 
@@ -330,7 +193,7 @@ class SimulatedDisk:
         with self.doing("open", path):
             return SimulatedFile(self, path, self._inode(path), self.epoch, writable)
 
-    def _inode(self, path: str) -> _Inode:
+    def _inode(self, path: str) -> Inode:
         inode = self._names.get(path)
         if inode is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -369,7 +232,7 @@ class SimulatedDisk:
         self._change_names(self._platter_names, change)
 
     @staticmethod
-    def _change_names(names: dict[str, _Inode], change: _NameChange) -> None:
+    def _change_names(names: dict[str, Inode], change: _NameChange) -> None:
         if change.removed is not None and names.get(change.removed) is change.inode:
             del names[change.removed]
         if change.added is not None:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, overload
 
 import msgspec
 
-from flo.core.errors import CorruptLedger, UsageError
+from flo.core.errors import CorruptLedger
 from flo.ports.disk import Disk
 from flo.stores.ledger.frames import Block, BlockHeader, BlockMissing, parse_segment_name
 from flo.stores.ledger.segment import INDEX_STRIDE, Segment, refused
@@ -116,9 +116,9 @@ class Chain:
     def scan(self, first: int, last: int, reverse: bool, headers_only: Literal[False]) -> Iterator[Block]: ...
     @overload
     def scan(
-        self, first: int, last: int, reverse: bool, headers_only: bool
-    ) -> Iterator[Block | BlockHeader]: ...
-    def scan(self, first: int, last: int, reverse: bool, headers_only: bool) -> Iterator[Block | BlockHeader]:
+        self, first: int, last: int, reverse: bool, headers_only: Literal[True]
+    ) -> Iterator[BlockHeader]: ...
+    def scan(self, first: int, last: int, reverse: bool, headers_only: bool) -> Iterator[Any]:
         """Blocks `first` to `last`, both included, or from `last` down to `first`. Memory: one block at a
         time forward, 16 backward.
         """
@@ -191,14 +191,3 @@ class Chain:
                 )
             )
         return periods
-
-
-def scan_chain(
-    chain: Chain, first: int | None, last: int | None, reverse: bool, headers_only: bool
-) -> Iterator[Any]:
-    """`scan` with the ends filled in: all blocks by default. Typed by its callers' overloads."""
-    first = chain.first_block if first is None else first
-    last = chain.last_block if last is None else last
-    if first < 1 or last < 0:
-        raise UsageError(f"blocks {first} to {last}: block numbers begin at 1")
-    return chain.scan(first, last, reverse, headers_only)

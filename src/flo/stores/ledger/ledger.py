@@ -6,28 +6,23 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Final, Literal, overload
+from collections.abc import Callable
+from typing import Final
 
-from flo.core.errors import CorruptLedger, StorageUnavailable, UsageError
+from flo.core.errors import CorruptLedger, UsageError
 from flo.ports.disk import Disk, Lock
 from flo.stores.ledger.active import ALLOCATE_BYTES, ActiveSegment
-from flo.stores.ledger.chain import Chain, Period, list_segments, scan_chain
+from flo.stores.ledger.chain import Chain, Period, list_segments
 from flo.stores.ledger.directory import ledger_directory, prepare
 from flo.stores.ledger.frames import (
     CODEC_COLUMNS,
-    CODEC_MAX,
-    COUNT_MAX,
-    PAYLOAD_BYTES_MAX,
-    SUMMARY_BYTES_MAX,
-    TIME_NS_MAX,
-    TIME_NS_MIN,
     Block,
-    BlockHeader,
     SegmentHeader,
     SegmentName,
     frame_size_bytes,
 )
+from flo.stores.ledger.pending import PENDING_BYTES_MAX, PendingBlocks
+from flo.stores.ledger.reading import ReadableBlocks
 from flo.stores.ledger.recovery import recover
 from flo.stores.ledger.segment import DISK_FULL, Segment, refused
 
@@ -36,12 +31,11 @@ log = logging.getLogger("flo.ledger")
 PERIOD_NS: Final = 3600 * 10**9
 SECOND_NS: Final = 10**9
 SEGMENT_BYTES_MAX: Final = 256 << 20
-PENDING_BYTES_MAX: Final = 256 << 20  # what may wait for a disk that refuses, before appending is refused too
 WRITE_BYTES_MAX: Final = 8 << 20  # a batch is joined in memory before it is written: bound the copy
 SHARDS_MAX: Final = 1024
 
 
-class Ledger:
+class Ledger(ReadableBlocks):
     """A shard's append-only log of blocks. One writer at a time, held by a lock file; readers need no lock.
 
     Promises, on any `Disk`:
@@ -79,17 +73,13 @@ class Ledger:
         self._lock = lock
         self._period_ns = period_ns
         self._segment_bytes_max = segment_bytes_max
-        self._pending_bytes_max = pending_bytes_max
         self._allocate_bytes = allocate_bytes
         self._new_salt = new_salt
         self._sequence = segments[-1].name.sequence if segments else 0
-        self._chain = Chain(disk, segments)
+        super().__init__(Chain(disk, segments))
         self._chain.last_block = segments[-1].end_block - 1 if segments else 0
-        self._next_block = self._chain.last_block + 1
+        self._pending = PendingBlocks(self.directory, self._chain.last_block + 1, pending_bytes_max)
         self._active: ActiveSegment | None = None  # None: the next commit begins a new segment
-        self._pending: list[Block] = []
-        self._pending_bytes = 0
-        self._pending_lock = threading.Lock()
         self._writing = threading.Lock()  # commit, drop_periods and close exclude each other
         self._closed = False
 
@@ -104,15 +94,13 @@ class Ledger:
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
         pending_bytes_max: int = PENDING_BYTES_MAX,
         allocate_bytes: int = ALLOCATE_BYTES,
-        at_least_block: int = 0,
         new_salt: Callable[[], int] = lambda: secrets.randbits(32),
         now_ns: Callable[[], int] = time.time_ns,
     ) -> Ledger:
         """Open a shard for writing: take the lock, recover, make what was recovered durable.
 
-        `at_least_block` is the last block something durable elsewhere (a checkpoint) has seen: a ledger that
-        ends before it has lost acknowledged blocks. Raises `UsageError` if another process writes this shard,
-        `StorageUnavailable` if the disk refuses, `CorruptLedger` if synced bytes changed.
+        Raises `UsageError` if another process writes this shard (its cause is `Locked`), `StorageUnavailable`
+        if the disk refuses, `CorruptLedger` if synced bytes changed.
         """
         if not 0 <= shard < SHARDS_MAX:
             raise UsageError(f"shard {shard}: shards are numbered 0 to {SHARDS_MAX - 1}")
@@ -122,7 +110,7 @@ class Ledger:
         path = ledger_directory(directory, shard)
         try:
             segments = recover(disk, path, list_segments(disk, path))
-            ledger = cls(
+            return cls(
                 disk,
                 directory,
                 shard,
@@ -134,23 +122,29 @@ class Ledger:
                 allocate_bytes=allocate_bytes,
                 new_salt=new_salt,
             )
-            if ledger.durable_block < at_least_block:
-                raise CorruptLedger(
-                    f"{path} ends with block {ledger.durable_block}, but a checkpoint has seen block "
-                    f"{at_least_block}: committed blocks are missing. Restore the ledger's files from a "
-                    "backup, or remove the checkpoint to go on from what is left"
-                )
         except BaseException:
             lock.release()
             raise
-        return ledger
+
+    def must_reach(self, block: int) -> None:
+        """Close, with `CorruptLedger`, where it ends before a block that a checkpoint has seen.
+
+        Ask with the lock held: a checkpoint found before may be of a writer that went on since.
+        """
+        if self.durable_block < block:
+            self.close()
+            raise CorruptLedger(
+                f"{self.directory} ends with block {self.durable_block}, but a checkpoint has seen block "
+                f"{block}: committed blocks are missing. Restore the ledger's files from a backup, or remove "
+                "the checkpoint to go on from what is left"
+            )
 
     # -- writing
 
     @property
     def next_block(self) -> int:
         """The number the next `append` returns. The first block is 1."""
-        return self._next_block
+        return self._pending.next_block
 
     @property
     def durable_block(self) -> int:
@@ -158,14 +152,9 @@ class Ledger:
         return self._chain.last_block
 
     @property
-    def first_block(self) -> int:
-        """The oldest block kept; `durable_block + 1` if there is none."""
-        return self._chain.first_block
-
-    @property
     def pending_blocks(self) -> int:
         """Appended and not durable yet."""
-        return self._next_block - 1 - self._chain.last_block
+        return self._pending.next_block - 1 - self._chain.last_block
 
     def append(
         self,
@@ -183,52 +172,18 @@ class Ledger:
         `written_ns` places the block in its period. Raises `UsageError` for what does not fit the format and
         `StorageUnavailable` if too much is waiting for the disk already; then nothing was appended.
         """
-        for name, value, limit in (
-            ("payload bytes", len(payload), PAYLOAD_BYTES_MAX),
-            ("summary bytes", len(summary), SUMMARY_BYTES_MAX),
-            ("records", count, COUNT_MAX),
-            ("codec", codec, CODEC_MAX),
-        ):
-            if not 0 <= value <= limit:
-                raise UsageError(
-                    f"a block with {name} {value}: the ledger takes 0 to {limit}; split the commit"
-                )
-        if (
-            not TIME_NS_MIN
-            <= min(time_min_ns, time_max_ns, written_ns)
-            <= max(time_min_ns, time_max_ns, written_ns)
-            <= TIME_NS_MAX
-            or written_ns < 0
-        ):
-            raise UsageError(
-                f"a block with times {time_min_ns}, {time_max_ns}, written {written_ns}: "
-                "times are nanoseconds since 1970 in 64 bits, and the writing time is not before 1970"
+        return self._pending.append(
+            Block(
+                number=0,  # given there
+                codec=codec,
+                count=count,
+                time_min_ns=time_min_ns,
+                time_max_ns=time_max_ns,
+                written_ns=written_ns,
+                summary=bytes(summary),
+                payload=bytes(payload),
             )
-        size_bytes = frame_size_bytes(len(payload), len(summary))
-        with self._pending_lock:
-            if self._closed:
-                raise UsageError(f"{self.directory} is closed: open the ledger again to append")
-            if self._pending and self._pending_bytes + size_bytes > self._pending_bytes_max:
-                raise StorageUnavailable(
-                    f"{self._pending_bytes} bytes wait for {self.directory}, and at most "
-                    f"{self._pending_bytes_max} may: commit before appending more"
-                )
-            number = self._next_block
-            self._pending.append(
-                Block(
-                    number=number,
-                    codec=codec,
-                    count=count,
-                    time_min_ns=time_min_ns,
-                    time_max_ns=time_max_ns,
-                    written_ns=written_ns,
-                    summary=bytes(summary),
-                    payload=bytes(payload),
-                )
-            )
-            self._pending_bytes += size_bytes
-            self._next_block = number + 1
-        return number
+        )
 
     def commit(self) -> int:
         """Make everything appended so far durable, usually with one write and one sync; returns the last
@@ -241,7 +196,7 @@ class Ledger:
         with self._writing:
             if self._closed:
                 raise UsageError(f"{self.directory} is closed: open the ledger again to commit")
-            upto = self._next_block - 1
+            upto = self._pending.next_block - 1
             failed_before = False
             while self._chain.last_block < upto:
                 try:
@@ -258,8 +213,7 @@ class Ledger:
 
     def _next_batch(self, upto: int) -> list[Block]:
         """The next blocks that go into one segment and one write; begins a segment if need be."""
-        with self._pending_lock:
-            pending = self._pending[: upto - self._chain.last_block]
+        pending = self._pending.first(upto - self._chain.last_block)
         first = pending[0]
         size_bytes = frame_size_bytes(len(first.payload), len(first.summary))
         if self._active is None or not self._active.is_trusted or self._belongs_elsewhere(first, size_bytes):
@@ -282,9 +236,7 @@ class Ledger:
     def _commit_batch(self, batch: list[Block]) -> None:
         assert self._active is not None
         size_bytes = self._active.commit(batch, self._chain.last_block)
-        with self._pending_lock:
-            del self._pending[: len(batch)]
-            self._pending_bytes -= size_bytes
+        self._pending.remove(len(batch), size_bytes)
         self._chain.last_block = batch[-1].number
 
     def _begin_segment(self, first: Block) -> None:
@@ -329,48 +281,6 @@ class Ledger:
         if active is not None:
             active.close()
 
-    # -- reading
-
-    def read(self, block: int) -> Block:
-        """A durable block. `BlockMissing` if it is not durable yet or was dropped."""
-        return self._chain.read(block)
-
-    @overload
-    def scan(
-        self,
-        first: int | None = None,
-        last: int | None = None,
-        *,
-        reverse: bool = False,
-        headers_only: Literal[False] = False,
-    ) -> Iterator[Block]: ...
-    @overload
-    def scan(
-        self,
-        first: int | None = None,
-        last: int | None = None,
-        *,
-        reverse: bool = False,
-        headers_only: Literal[True],
-    ) -> Iterator[BlockHeader]: ...
-    def scan(
-        self,
-        first: int | None = None,
-        last: int | None = None,
-        *,
-        reverse: bool = False,
-        headers_only: bool = False,
-    ) -> Iterator[Block] | Iterator[BlockHeader]:
-        """Durable blocks `first` to `last` (both included; default: all), read as the iterator is.
-
-        A block whose `codec` is `CODEC_LOST` was destroyed and holds only its place.
-        """
-        return scan_chain(self._chain, first, last, reverse, headers_only)
-
-    def periods(self) -> list[Period]:
-        """Oldest first; the last one is being written."""
-        return self._chain.periods()
-
     # -- retention
 
     def drop_periods(self, before_ns: int, *, keep_from_block: int) -> list[str]:
@@ -407,8 +317,8 @@ class Ledger:
         with self._writing:
             if self._closed:
                 return
-            with self._pending_lock:
-                self._closed = True
+            self._closed = True
+            self._pending.close()
             self._close_active()
             self._lock.release()
 

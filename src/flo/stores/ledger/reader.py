@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, overload
+import threading
 
 from flo.core.errors import CorruptLedger, UsageError
 from flo.ports.disk import Disk
-from flo.stores.ledger.chain import Chain, Period, list_segments, scan_chain
+from flo.stores.ledger.chain import Chain, list_segments
 from flo.stores.ledger.directory import ledger_directory
-from flo.stores.ledger.frames import Block, BlockHeader
+from flo.stores.ledger.reading import ReadableBlocks
 from flo.stores.ledger.recovery import file_size, find_end, never_begun
 from flo.stores.ledger.segment import Segment
 
 
-class LedgerReader:
+class LedgerReader(ReadableBlocks):
     """A view of the blocks that were whole at the last `refresh()`. Takes no lock and changes no file.
 
     Beside a running writer it may see blocks up to one commit early: whole, but not synced yet. If the
@@ -27,8 +26,9 @@ class LedgerReader:
         self.shard = shard
         self.directory = ledger_directory(directory, shard)
         self._disk = disk
-        self._chain = Chain(disk, [], relist=self.refresh)
+        super().__init__(Chain(disk, [], relist=self.refresh))
         self.proven_block = 0
+        self._refreshing = threading.RLock()  # a reading thread that finds its list stale refreshes as well
 
     @classmethod
     def open(cls, disk: Disk, directory: str, shard: int = 0) -> LedgerReader:
@@ -43,17 +43,19 @@ class LedgerReader:
         return reader
 
     @property
-    def first_block(self) -> int:
-        """The oldest block kept; `last_block + 1` if there is none."""
-        return self._chain.first_block
-
-    @property
     def last_block(self) -> int:
         """The last whole block at the last `refresh()`; 0 if there is none."""
         return self._chain.last_block
 
     def refresh(self) -> int:
-        """Look for new blocks and check them; returns the last one. Lists the directory each time."""
+        """Look for new blocks and check them; returns the last one. Lists the directory each time.
+
+        From any thread; one looks at a time.
+        """
+        with self._refreshing:
+            return self._refresh()
+
+    def _refresh(self) -> int:
         last: Segment | None = None
         while True:
             before, last = last, self._list()
@@ -89,40 +91,3 @@ class LedgerReader:
             return never_begun(segment)
         except FileNotFoundError:
             return True
-
-    def read(self, block: int) -> Block:
-        """`BlockMissing` if it was not there at the last `refresh()`, or was dropped."""
-        return self._chain.read(block)
-
-    @overload
-    def scan(
-        self,
-        first: int | None = None,
-        last: int | None = None,
-        *,
-        reverse: bool = False,
-        headers_only: Literal[False] = False,
-    ) -> Iterator[Block]: ...
-    @overload
-    def scan(
-        self,
-        first: int | None = None,
-        last: int | None = None,
-        *,
-        reverse: bool = False,
-        headers_only: Literal[True],
-    ) -> Iterator[BlockHeader]: ...
-    def scan(
-        self,
-        first: int | None = None,
-        last: int | None = None,
-        *,
-        reverse: bool = False,
-        headers_only: bool = False,
-    ) -> Iterator[Block] | Iterator[BlockHeader]:
-        """As `Ledger.scan`, up to the last `refresh()`."""
-        return scan_chain(self._chain, first, last, reverse, headers_only)
-
-    def periods(self) -> list[Period]:
-        """Oldest first; the last one may be being written."""
-        return self._chain.periods()

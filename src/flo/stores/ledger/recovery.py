@@ -7,7 +7,7 @@ synced when it was written. If any whole block says that the torn one had been s
 changed: `CorruptLedger`.
 
 Only the very last commit cannot be told apart in this way: no later block vouches for it. Damage there looks
-like a torn write and is cut off; `Ledger.open(at_least_block=...)` lets a checkpoint vouch for it instead.
+like a torn write and is cut off; `Ledger.must_reach` lets a checkpoint vouch for it instead.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
 import socket
 import subprocess
@@ -13,7 +15,7 @@ from typing import Any
 
 from flo.core.errors import Overloaded, StorageUnavailable, UnavailableError, UsageError
 from flo.core.record import Answered, Applied, Attempted, CommandOutcome, DeadLetter, Group
-from flo.flow.reconcile import Reconciler
+from flo.flow.open_work import OpenWork
 from flo.flow.reload import LoadedBundle
 from flo.ports.service import ACCEPTED, Receipt
 from flo.ports.store import LedgerView
@@ -63,19 +65,19 @@ class RemoteShard:
         directory: Path | None,
         on_durable: OnDurable,
         on_shared: Callable[[int, dict[str, bytes]], None],
-        on_restart: Callable[[int], None],
+        on_started: Callable[[int], None],
     ) -> None:
         self.number = number
         self.revision = ""
-        self.reconciler = Reconciler(lambda loop, rule, n: None)
+        self.reconciler = OpenWork()
         self._data = data
         self._directory = directory
         self._runs = revision  # the bundle in force, or about to be: in the archive already
         self._on_durable = on_durable
         self._on_shared = on_shared
-        self._on_restart = on_restart
+        self._on_started = on_started
         self._process: subprocess.Popen[bytes] | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._writer: asyncio.StreamWriter | None = None  # None: no worker that could be asked
         self._reading: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._next = 0
@@ -106,25 +108,30 @@ class RemoteShard:
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
         )
         theirs.close()
-        reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 22)
+        reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 22)
         try:
             async with asyncio.timeout(START_S):
                 ready = decode_reply(await read_frame(reader))
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
-            self._writer.close()
-            self._process = self._writer = None
+            writer.close()
+            self._process = None
             raise UsageError(
                 f"the worker of shard {self.number} did not start: see what it said above"
             ) from None
+        except asyncio.CancelledError:  # by `stop`, which ends the process
+            writer.close()
+            raise
         assert isinstance(ready, Ready)
         self.revision = ready.revision
-        self.reconciler = Reconciler(lambda loop, rule, n: None)
+        self.reconciler = OpenWork()
         self.reconciler.restore(ready.snapshot)
         self._view = ReaderView(LedgerReader.open(LocalDisk(), str(self._data), self.number))
         self._problem = None
+        self._writer = writer
         self._reading = asyncio.create_task(self._read(reader))
+        self._on_started(self.number)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
@@ -132,6 +139,7 @@ class RemoteShard:
                 self._take(decode_reply(await read_frame(reader)))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
+        self._lose()
         if not self._stopping:
             await self._revive()
 
@@ -157,45 +165,46 @@ class RemoteShard:
             else:
                 waiting.set_result(reply.value)
 
-    async def _revive(self) -> None:
-        """The worker died. Whoever waits is told to send again; what it had acknowledged is in its ledger."""
+    def _lose(self) -> None:
+        """The worker is gone. Whoever waits is told to send again; what it had acknowledged is in its ledger."""
         self._problem = "its worker died and is being started again"
-        code = None if self._process is None else self._process.poll()
-        log.error("the worker of shard %d died (exit code %s)", self.number, code)
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         gone = StorageUnavailable(f"shard {self.number}: {self._problem}", 1.0)
-        for waiting in self._waiting.values():
+        left, self._waiting = self._waiting, {}
+        for waiting in left.values():
             if not waiting.done():
                 waiting.set_exception(gone)
-        self._waiting.clear()
-        for pause_s in (*RESTART_S, *[RESTART_S[-1]] * 1000):
+
+    async def _revive(self) -> None:
+        process = self._process
+        if process is not None:
+            process.kill()  # whatever is left of it holds the ledger's lock and can be told nothing
+            code = await asyncio.to_thread(process.wait)
+            log.error("the worker of shard %d died (exit code %s)", self.number, code)
+        for pause_s in itertools.chain(RESTART_S, itertools.repeat(RESTART_S[-1])):
             await asyncio.sleep(pause_s)
-            if self._stopping:
-                return
             try:
                 await self.start()
             except UsageError as error:
                 log.error("%s; trying again", error)
                 continue
-            self._on_restart(self.number)
             return
 
     # -- requests -----------------------------------------------------------------------------------------
 
     async def _request(self, make: Callable[[int], Request]) -> Any:
         writer = self._writer
-        if self._problem is not None and writer is None:
-            raise StorageUnavailable(f"shard {self.number}: {self._problem}", 1.0)
-        assert writer is not None
+        if writer is None or writer.is_closing():
+            raise StorageUnavailable(f"shard {self.number}: {self._problem or 'its worker is gone'}", 1.0)
         self._next += 1
         number = self._next
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
-        try:
-            write_frame(writer, make(number))
+        write_frame(writer, make(number))
+        with contextlib.suppress(ConnectionError):  # `_read` hears of it too, and answers all who wait
             await writer.drain()
-        except ConnectionError:
-            self._waiting.pop(number, None)
-            raise StorageUnavailable(f"shard {self.number}: its worker is gone; try again", 1.0) from None
         return await future
 
     async def offer(
@@ -249,7 +258,7 @@ class RemoteShard:
 
     def tell_shared(self, states: dict[str, list[bytes]]) -> None:
         """The other workers' shared state, for this one to add to its own."""
-        if self._writer is not None and self._problem is None:
+        if self._writer is not None and not self._writer.is_closing():
             write_frame(self._writer, Shared(states))
 
     def problem(self) -> str | None:
@@ -265,21 +274,18 @@ class RemoteShard:
     async def stop(self) -> None:
         """Ask it to commit, checkpoint and end; a worker that does not is killed: its ledger is made for that."""
         self._stopping = True
-        process = self._process
-        if process is None:
-            return
-        try:
-            if self._reading is None:  # it never got as far as answering
-                raise StorageUnavailable("not started")
+        stopped = False
+        with contextlib.suppress(UnavailableError, TimeoutError):
             async with asyncio.timeout(STOP_S):
                 await self._request(Stop)
-        except (UnavailableError, TimeoutError):
-            if self._reading is not None:
-                log.error("the worker of shard %d did not stop by itself", self.number)
-            process.kill()
+                stopped = True
+        if self._reading is not None:
+            self._reading.cancel()  # also where it is starting another worker
+            await asyncio.gather(self._reading, return_exceptions=True)
         if self._writer is not None:
             self._writer.close()
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
-        await asyncio.to_thread(process.wait)
+        if self._process is not None:
+            if not stopped:
+                log.error("the worker of shard %d did not stop by itself", self.number)
+                self._process.kill()
+            await asyncio.to_thread(self._process.wait)

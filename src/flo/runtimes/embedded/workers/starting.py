@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
 
 from flo.core.errors import UsageError
 from flo.flow.reload import LoadedBundle
+from flo.ports.disk import Lock, Locked
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.runtime import EmbeddedRuntime
 from flo.runtimes.embedded.workers.remote_shard import RemoteShard
+from flo.stores.disk import LocalDisk
 
 LAYOUT = "layout.json"
 
@@ -32,9 +35,7 @@ def check_layout(data: Path, workers: int) -> None:
     elif any(data.glob("shard-*")):
         made_with = len(list(data.glob("shard-*")))
     else:
-        temporary = data / f".{LAYOUT}"
-        temporary.write_bytes(msgspec.json.encode(Layout(workers)))
-        temporary.rename(path)
+        _write_durably(path, msgspec.json.encode(Layout(workers)))
         made_with = workers
     if made_with != workers:
         raise UsageError(
@@ -43,10 +44,44 @@ def check_layout(data: Path, workers: int) -> None:
         )
 
 
+def _write_durably(path: Path, content: bytes) -> None:
+    """Whole or not at all: a layout cut off by the end of power would keep FLO from ever starting there again."""
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    LocalDisk().sync_directory(str(path.parent))
+
+
 async def start_workers(bundle: LoadedBundle, library: Library, data: Path, workers: int) -> EmbeddedRuntime:
-    """Start the workers side by side, then the runtime over them."""
+    """Start the workers side by side, then the runtime over them.
+
+    A worker may die at any moment from here on, also before the others are there; what it tells meanwhile counts.
+    """
+    lock = lock_directory(data)
+    try:
+        return await _start_locked(bundle, library, data, workers, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def lock_directory(data: Path) -> Lock:
+    """For the process that has the workers, which lock their own parts: theirs may outlive it for a moment."""
+    try:
+        return LocalDisk().lock(str(data / "lock"))
+    except Locked as error:
+        raise UsageError(
+            f"{data} is in use by process {error.holder}: stop it first, or only read, with --data"
+        ) from error
+
+
+async def _start_locked(
+    bundle: LoadedBundle, library: Library, data: Path, workers: int, lock: Lock
+) -> EmbeddedRuntime:
     await asyncio.to_thread(library.keep, bundle)
-    held: list[EmbeddedRuntime] = []
     shared: dict[int, dict[str, bytes]] = {}
 
     def spread(number: int, states: dict[str, bytes]) -> None:
@@ -54,8 +89,16 @@ async def start_workers(bundle: LoadedBundle, library: Library, data: Path, work
         shared[number] = states
         for port in ports:
             if port.number != number:
-                others = [each for other, each in shared.items() if other != port.number]
-                port.tell_shared({loop: [each[loop] for each in others if loop in each] for loop in states})
+                tell(port)
+
+    def tell(port: RemoteShard) -> None:
+        others = [states for number, states in shared.items() if number != port.number]
+        loops = {loop for states in others for loop in states}
+        port.tell_shared({loop: [states[loop] for states in others if loop in states] for loop in loops})
+
+    def started(number: int) -> None:
+        tell(ports[number])
+        runtime.resume_shard(number)
 
     ports = [
         RemoteShard(
@@ -63,18 +106,17 @@ async def start_workers(bundle: LoadedBundle, library: Library, data: Path, work
             data,
             bundle.revision,
             library.directory,
-            lambda digests: held[0].observe(digests),
+            lambda digests: runtime.observe(digests),
             spread,
-            lambda number: held[0].resume_shard(number),
+            started,
         )
         for number in range(workers)
     ]
+    runtime = EmbeddedRuntime(ports, library, data, SteadyClock(), lock)
     try:
         await asyncio.gather(*(port.start() for port in ports))
     except BaseException:
         await asyncio.gather(*(port.stop() for port in ports))
         raise
-    runtime = EmbeddedRuntime(ports, library, data, SteadyClock())
-    held.append(runtime)
     in_force = [library.find(port.revision) if port.revision else None for port in ports]
     return await runtime.begin(bundle, in_force)

@@ -14,14 +14,17 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from flo.core.errors import FloError
-from flo.ports.service import ACCEPTED
+from flo.core.errors import FloError, UsageError
+from flo.flow.views.record import parse_decision_id
+from flo.ports.disk import Locked
+from flo.ports.service import ACCEPTED, Receipt
 from flo.runtimes.embedded.collector import rare_collections
 from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.library import Library
@@ -53,6 +56,9 @@ from flo.stores.disk import LocalDisk
 log = logging.getLogger("flo.worker")
 
 SETTLE_S = 10.0
+ORPHAN_S = 30.0
+"""The longest that a worker whose parent is gone takes to commit, checkpoint and let go of its shard."""
+
 STATE_EVERY_S = 0.25
 """How stale another worker's share of a `shared` count may be, beside the time a group takes."""
 
@@ -68,12 +74,17 @@ class Worker:
         self._stopped = asyncio.Event()
 
     def tell(self, digests: list[Digest]) -> None:
-        write_frame(self._writer, Durable(digests))
+        self._write(Durable(digests))
+
+    def _write(self, reply: Reply) -> None:
+        """Where the parent is gone there is nobody to tell; it reads the ledger when it comes back."""
+        if not self._writer.is_closing():
+            write_frame(self._writer, reply)
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
         """Until told to stop, or until the parent is gone."""
         revision = "" if self._shard.bundle is None else self._shard.bundle.revision
-        write_frame(self._writer, Ready(revision, self._shard.reconciler.snapshot()))
+        self._write(Ready(revision, self._shard.reconciler.snapshot()))
         self._start(self._tell_state())
         while not self._stopped.is_set():
             try:
@@ -100,8 +111,8 @@ class Worker:
         except Exception as error:
             log.exception("a request failed")
             reply = Failure(request.number, "error", f"{type(error).__name__}: {error}", 0.0)
+        self._write(reply)
         with contextlib.suppress(ConnectionError):
-            write_frame(self._writer, reply)
             await self._writer.drain()
         if isinstance(request, Stop):
             self._stopped.set()
@@ -114,6 +125,8 @@ class Worker:
             receipts = await shard.offer(
                 parted(request.raws), needs=request.needs, only=only, detailed=request.detailed
             )
+            if request.detailed:
+                await self._until_readable(receipts)
             if receipts.count(ACCEPTED) == len(receipts):
                 return Receipts(request.number, len(receipts), [])
             return Receipts(request.number, 0, receipts)
@@ -134,14 +147,32 @@ class Worker:
         await shard.stop()
         return Result(request.number, None)
 
+    async def _until_readable(self, receipts: Sequence[Receipt]) -> None:
+        """The parent reads these decisions in the ledger: those of relaxed loops too must be there."""
+        blocks = [parse_decision_id(decision)[1] for receipt in receipts for decision in receipt.decisions]
+        if blocks and max(blocks) > self._shard.view.last_block():
+            await self._shard.shard.perform(lambda group: None)
+
     async def _tell_state(self) -> None:
         told: State | None = None
         while not self._stopped.is_set():
             state = State(self._shard.problem() or "", self._shard.shared_states())
             if state != told:
-                write_frame(self._writer, state)
+                self._write(state)
                 told = state
             await asyncio.sleep(STATE_EVERY_S)
+
+
+async def _open(attempt: Callable[[], LocalShard]) -> LocalShard:
+    """The shard, as soon as its lock is free: the worker of a FLO that was killed may still commit what it had taken."""
+    until_s = time.monotonic() + ORPHAN_S
+    while True:
+        try:
+            return attempt()
+        except UsageError as error:
+            if not isinstance(error.__cause__, Locked) or time.monotonic() > until_s:
+                raise
+        await asyncio.sleep(0.02)
 
 
 async def run(descriptor: int, number: int, data: Path, revision: str, directory: Path | None) -> None:
@@ -151,7 +182,9 @@ async def run(descriptor: int, number: int, data: Path, revision: str, directory
         library.archive.files(revision)
     )  # the bundle that will be in force: its functions are run here
     held: list[Worker] = []
-    shard = LocalShard(LocalDisk(), str(data), number, library, lambda digests: held[0].tell(digests))
+    shard = await _open(
+        lambda: LocalShard(LocalDisk(), str(data), number, library, lambda digests: held[0].tell(digests))
+    )
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor), limit=1 << 22)
     worker = Worker(shard, library, writer)
     held.append(worker)
