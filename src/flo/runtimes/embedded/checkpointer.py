@@ -109,7 +109,9 @@ class Checkpointer:
                 await asyncio.to_thread(writer.put_many, shared)
             newest = block
             for name, route in routes.items():
-                keys = {*route.cells, *route.cells.cold} if writer.is_base else set(dirty.get(name, ()))
+                keys = (
+                    {*route.cells, *route.cells.cold} if writer.is_base else set().union(*dirty.get(name, ()))
+                )
                 keys.discard(
                     SHARED_KEY
                 )  # the "key" of signals whose key could not be told: they have no state
@@ -120,8 +122,8 @@ class Checkpointer:
         except BaseException:
             if writer is not None:
                 writer.abort()
-            for name, keys in dirty.items():
-                shard.dirty.setdefault(name, set()).update(keys)
+            for name, changed in dirty.items():
+                shard.dirty.setdefault(name, []).extend(changed)
             raise
         self.base_next = False
         self.last_block = block

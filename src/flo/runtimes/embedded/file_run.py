@@ -13,16 +13,17 @@ import uvloop
 from flo.core.errors import Overloaded, UsageError
 from flo.core.signal import SIGNAL_BYTES_MAX
 from flo.ports.service import ACCEPTED, Receipt
+from flo.runtimes.embedded.batches import BATCH_SIGNALS_MAX
 from flo.runtimes.embedded.collector import rare_collections
 from flo.runtimes.embedded.entry import start_runtime
 from flo.runtimes.embedded.runtime import EmbeddedRuntime
-from flo.runtimes.embedded.shard import BATCH_SIGNALS_MAX
 
 Progress = Callable[[int, int], None]
 
 READ_BYTES = 1 << 20
-BATCHES_AHEAD = 12
-"""Batches offered before the first of them is durable: enough that deciding never waits for a sync."""
+BATCHES_AHEAD = 8
+"""Batches offered before the first of them is durable: enough that deciding never waits for a sync, and no more than the
+shards take at a time."""
 
 REFUSALS_SHOWN = 10
 

@@ -19,8 +19,8 @@ from flo.flow.inputs import decode_data, root_context
 from flo.flow.router import Route, Router
 from flo.ports.clock import Clock
 from flo.ports.service import ACCEPTED, Receipt
+from flo.runtimes.embedded.batches import NOTHING, Needs
 from flo.runtimes.embedded.needs import NeedsFetcher
-from flo.runtimes.embedded.shard import NOTHING, Needs
 from flo.runtimes.embedded.shard_port import ShardPort
 
 FETCHING_SIGNALS_MAX = 5_000

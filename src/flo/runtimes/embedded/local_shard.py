@@ -13,11 +13,12 @@ from flo.flow.reload import LoadedBundle
 from flo.ports.disk import Disk
 from flo.ports.service import Receipt
 from flo.runtimes.clock import SteadyClock
+from flo.runtimes.embedded.batches import NOTHING, Needs, Only
 from flo.runtimes.embedded.digest import digest_of
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.opening import NewClock, applied_event, open_shard, put_in_force
 from flo.runtimes.embedded.retention import Retention
-from flo.runtimes.embedded.shard import NOTHING, Needs, Only, Shard
+from flo.runtimes.embedded.shard import Shard
 from flo.runtimes.embedded.shard_port import OnDurable, ShardFigures
 from flo.stores.ledger_view import WriterView
 

@@ -131,7 +131,7 @@ def open_shard(
     freezer.complete(clock.now_ns())
     reached = crash_points()
     shard = Shard(number, ledger, step, reconciler, clock, reached)
-    shard.dirty = fold.touched
+    shard.dirty = {loop: [keys] for loop, keys in fold.touched.items()}
     checkpointer = Checkpointer(shard, store, lambda: book.routes, lambda: book.revision, reached)
     took = time.perf_counter() - began
     if replayed:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -23,15 +23,20 @@ from flo.flow.reconcile import Reconciler
 from flo.flow.step import Step, Submission
 from flo.ports.clock import Clock
 from flo.ports.service import Receipt
+from flo.runtimes.embedded.batches import (
+    BATCH_BYTES_MAX,
+    BATCH_SIGNALS_MAX,
+    NOTHING,
+    Needs,
+    Only,
+    cuts,
+    part_of,
+)
 from flo.runtimes.embedded.committer import Committer
 from flo.runtimes.embedded.crash_points import Reached, pass_by
 from flo.stores.ledger import Ledger
 
 log = logging.getLogger("flo.shard")
-
-BATCH_SIGNALS_MAX = 1_000
-BATCH_BYTES_MAX = 8 << 20
-"""A group must fit into a block of 64 MiB, together with what its commands and states repeat of the signals."""
 
 BATCH_WAIT_S = 0.002
 QUEUED_SIGNALS_MAX = 20_000
@@ -53,9 +58,13 @@ OPEN_COMMANDS_MAX = 200_000
 
 _key_of = itemgetter(1)
 
-Needs = Mapping[int, Mapping[str, Mapping[str, Any]]]
-Only = Mapping[int, frozenset[str]]
-NOTHING: Mapping[int, Any] = {}
+Dirty = dict[str, list[Collection[str]]]
+"""The keys that changed since the last checkpoint, by loop and group: to put a thousand into a set takes longer than to
+keep them in a row until somebody asks."""
+
+DIRTY_GROUPS_MAX = 500
+"""Then they do become one set: a checkpoint may fail for long."""
+
 Operation = Callable[[Group], Any]
 Listener = Callable[[list[Group]], None]
 
@@ -79,7 +88,7 @@ class Shard:
         self.reconciler = reconciler
         self.clock = clock
         self.listeners: list[Listener] = []
-        self.dirty: dict[str, set[str]] = {}
+        self.dirty: Dirty = {}
         self.decided_block = ledger.next_block - 1
         self.stopping = False
         self.broken: BaseException | None = None
@@ -132,12 +141,12 @@ class Shard:
                     Submission(
                         raws[start:end],
                         _ignore,
-                        _part(needs, start, end),
-                        _part(only, start, end),
+                        part_of(needs, start, end),
+                        part_of(only, start, end),
                         detailed,
                     )
                 )
-                for start, end in _cuts(raws)
+                for start, end in cuts(raws)
             ]
             answers = await asyncio.gather(*parts, return_exceptions=True)
             for answer in answers:
@@ -292,7 +301,10 @@ class Shard:
             if any(submission.detailed for submission in batch):
                 self._keep(group)
             for section in group.sections:
-                self.dirty.setdefault(section.loop, set()).update(map(_key_of, section.rows))
+                keys = self.dirty.setdefault(section.loop, [])
+                keys.append(list(map(_key_of, section.rows)))
+                if len(keys) > DIRTY_GROUPS_MAX:
+                    keys[:] = [set().union(*keys)]
         self._in_flight.append((group, answer))
         self._reached("decided")
         self.committer.put(group)
@@ -431,20 +443,3 @@ def _cannot_record(error: BaseException) -> StorageUnavailable:
 
 def _ignore(result: list[Receipt] | BaseException) -> None:
     """Nobody waits yet."""
-
-
-def _cuts(raws: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """From where to where each batch goes, none with too many signals or bytes."""
-    start = size_bytes = 0
-    for row, raw in enumerate(raws):
-        size_bytes += len(raw)
-        if row > start and (row - start == BATCH_SIGNALS_MAX or size_bytes > BATCH_BYTES_MAX):
-            yield start, row
-            start, size_bytes = row, len(raw)
-    if start < len(raws):
-        yield start, len(raws)
-
-
-def _part(by_row: Mapping[int, Any], start: int, end: int) -> Mapping[int, Any]:
-    """What concerns the rows of one batch, counted from its own first row."""
-    return {row - start: value for row, value in by_row.items() if start <= row < end}

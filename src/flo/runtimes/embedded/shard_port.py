@@ -12,8 +12,8 @@ from flo.flow.open_work import OpenWork
 from flo.flow.reload import LoadedBundle
 from flo.ports.service import Receipt
 from flo.ports.store import LedgerView
+from flo.runtimes.embedded.batches import NOTHING, Needs, Only
 from flo.runtimes.embedded.digest import Digest
-from flo.runtimes.embedded.shard import NOTHING, Needs, Only
 
 OnDurable = Callable[[list[Digest]], None]
 

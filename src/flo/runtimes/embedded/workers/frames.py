@@ -23,10 +23,14 @@ _HEAD = struct.Struct("<I")
 
 
 class Offer(msgspec.Struct, array_like=True, tag=0):
-    """To a worker: decide these signals. `raws`: see `joined`."""
+    """To a worker: decide these signals. `raws`: lines, or a list where some signal is not one line.
+
+    `slot`: where the lines are in shared memory, as (slot, bytes); `raws` is empty then.
+    """
 
     number: int
     raws: bytes | list[bytes]
+    slot: tuple[int, int] | None
     needs: dict[int, dict[str, dict[str, Any]]]
     only: dict[int, list[str]]
     detailed: bool
@@ -125,15 +129,10 @@ class State(msgspec.Struct, array_like=True, tag=5):
 Reply = Receipts | Result | Failure | Durable | Ready | State
 
 
-def joined(raws: Sequence[bytes]) -> bytes | list[bytes]:
-    """Signals as lines where each is one: a copy, where a list of a thousand is a thousand of them."""
+def joined(raws: Sequence[bytes]) -> bytes | None:
+    """Signals as lines; None where some signal is not one line."""
     lines = b"\n".join(raws)
-    return lines if raws and lines.count(b"\n") == len(raws) - 1 else list(raws)
-
-
-def parted(raws: bytes | list[bytes]) -> list[bytes]:
-    """What `joined` was given."""
-    return raws.split(b"\n") if isinstance(raws, bytes) else raws
+    return lines if raws and lines.count(b"\n") == len(raws) - 1 else None
 
 
 _encode = msgspec.msgpack.Encoder().encode

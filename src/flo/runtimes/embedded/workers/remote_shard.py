@@ -19,7 +19,8 @@ from flo.flow.open_work import OpenWork
 from flo.flow.reload import LoadedBundle
 from flo.ports.service import ACCEPTED, Receipt
 from flo.ports.store import LedgerView
-from flo.runtimes.embedded.shard import NOTHING, QUEUED_SIGNALS_MAX, Needs, Only
+from flo.runtimes.embedded.batches import NOTHING, Needs, Only
+from flo.runtimes.embedded.shard import QUEUED_SIGNALS_MAX
 from flo.runtimes.embedded.shard_port import OnDurable, ShardFigures
 from flo.runtimes.embedded.workers.frames import (
     Apply,
@@ -42,6 +43,7 @@ from flo.runtimes.embedded.workers.frames import (
     read_frame,
     write_frame,
 )
+from flo.runtimes.embedded.workers.slots import Slots
 from flo.stores.disk import LocalDisk
 from flo.stores.ledger import LedgerReader
 from flo.stores.ledger_view import ReaderView
@@ -80,6 +82,7 @@ class RemoteShard:
         self._writer: asyncio.StreamWriter | None = None  # None: no worker that could be asked
         self._reading: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._slots = Slots()
         self._next = 0
         self._queued = 0
         self._problem: str | None = "starting"
@@ -96,8 +99,12 @@ class RemoteShard:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._slots.close()
+        self._slots = Slots()
+        memory = self._slots.descriptor
         command = [sys.executable, "-m", "flo.runtimes.embedded.workers.worker", str(theirs.fileno())]
         command += [
+            "" if memory is None else str(memory),
             str(self.number),
             str(self._data),
             self._runs,
@@ -105,7 +112,9 @@ class RemoteShard:
         ]
         # A fork and exec, once in a worker's life: a millisecond during which nothing else must run.
         self._process = subprocess.Popen(  # noqa: ASYNC220
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            command,
+            pass_fds=[theirs.fileno(), *([] if memory is None else [memory])],
+            stdin=subprocess.DEVNULL,
         )
         theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 22)
@@ -155,6 +164,7 @@ class RemoteShard:
             if reply.shared:
                 self._on_shared(self.number, reply.shared)
         elif not isinstance(reply, Ready):
+            self._slots.answered(reply.number)
             waiting = self._waiting.pop(reply.number, None)
             if waiting is None or waiting.done():
                 return
@@ -220,20 +230,23 @@ class RemoteShard:
         self._queued += len(raws)
         try:
             receipts: list[Receipt] = await self._request(
-                lambda number: Offer(
-                    number,
-                    joined(raws),
-                    {
-                        row: {loop: dict(need) for loop, need in by_loop.items()}
-                        for row, by_loop in needs.items()
-                    },
-                    {row: list(loops) for row, loops in only.items()},
-                    detailed,
-                )
+                lambda number: self._offer(number, raws, needs, only, detailed)
             )
             return receipts
         finally:
             self._queued -= len(raws)
+
+    def _offer(self, number: int, raws: Sequence[bytes], needs: Needs, only: Only, detailed: bool) -> Offer:
+        lines = joined(raws)
+        slot = None if lines is None else self._slots.put(number, lines)
+        return Offer(
+            number,
+            list(raws) if lines is None else lines if slot is None else b"",
+            None if slot is None or lines is None else (slot, len(lines)),
+            {row: {loop: dict(need) for loop, need in by_loop.items()} for row, by_loop in needs.items()},
+            {row: list(loops) for row, loops in only.items()},
+            detailed,
+        )
 
     def recent(self, block: int) -> Group | None:
         return None

@@ -1,6 +1,6 @@
 """A worker process: one shard behind a socket.
 
-    python -m flo.runtimes.embedded.workers.worker FD SHARD DATA REVISION DIRECTORY
+    python -m flo.runtimes.embedded.workers.worker FD MEMORY SHARD DATA REVISION DIRECTORY
 
 It ends when its parent does: the end of the socket is its signal to commit what was taken and stop. Signals of a
 terminal (Ctrl-C goes to the whole group) are the parent's to handle.
@@ -47,10 +47,10 @@ from flo.runtimes.embedded.workers.frames import (
     Stop,
     decode_request,
     failure_of,
-    parted,
     read_frame,
     write_frame,
 )
+from flo.runtimes.embedded.workers.slots import SlotReader
 from flo.stores.disk import LocalDisk
 
 log = logging.getLogger("flo.worker")
@@ -66,8 +66,11 @@ STATE_EVERY_S = 0.25
 class Worker:
     """Carries requests to the shard and answers back, in any order."""
 
-    def __init__(self, shard: LocalShard, library: Library, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, shard: LocalShard, library: Library, writer: asyncio.StreamWriter, slots: SlotReader
+    ) -> None:
         self._shard = shard
+        self._slots = slots
         self._library = library
         self._writer = writer
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,7 +126,7 @@ class Worker:
         if isinstance(request, Offer):
             only = {row: frozenset(loops) for row, loops in request.only.items()}
             receipts = await shard.offer(
-                parted(request.raws), needs=request.needs, only=only, detailed=request.detailed
+                self._raws(request), needs=request.needs, only=only, detailed=request.detailed
             )
             if request.detailed:
                 await self._until_readable(receipts)
@@ -153,6 +156,10 @@ class Worker:
         if blocks and max(blocks) > self._shard.view.last_block():
             await self._shard.shard.perform(lambda group: None)
 
+    def _raws(self, offer: Offer) -> list[bytes]:
+        lines = offer.raws if offer.slot is None else self._slots.read(*offer.slot)
+        return lines.split(b"\n") if isinstance(lines, bytes) else lines
+
     async def _tell_state(self) -> None:
         told: State | None = None
         while not self._stopped.is_set():
@@ -175,7 +182,9 @@ async def _open(attempt: Callable[[], LocalShard]) -> LocalShard:
         await asyncio.sleep(0.02)
 
 
-async def run(descriptor: int, number: int, data: Path, revision: str, directory: Path | None) -> None:
+async def run(
+    descriptor: int, memory: int | None, number: int, data: Path, revision: str, directory: Path | None
+) -> None:
     """One shard's process, from opening its ledger to the word to stop or the end of its parent."""
     library = Library(data, None, directory)
     library.load(
@@ -186,7 +195,7 @@ async def run(descriptor: int, number: int, data: Path, revision: str, directory
         lambda: LocalShard(LocalDisk(), str(data), number, library, lambda digests: held[0].tell(digests))
     )
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor), limit=1 << 22)
-    worker = Worker(shard, library, writer)
+    worker = Worker(shard, library, writer, SlotReader(memory))
     held.append(worker)
     shard.start()
     with rare_collections():
@@ -197,13 +206,20 @@ def main() -> None:
     """Started by the parent, with an inherited socket."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    descriptor, number, data, revision, directory = sys.argv[1:6]
+    descriptor, memory, number, data, revision, directory = sys.argv[1:7]
     logging.basicConfig(
         level=logging.WARNING, format=f"%(asctime)s %(levelname)s shard {number} %(name)s: %(message)s"
     )
     try:
         uvloop.run(
-            run(int(descriptor), int(number), Path(data), revision, Path(directory) if directory else None)
+            run(
+                int(descriptor),
+                int(memory) if memory else None,
+                int(number),
+                Path(data),
+                revision,
+                Path(directory) if directory else None,
+            )
         )
     except FloError as error:
         sys.stderr.write(f"shard {number}: {error}\n")
