@@ -16,6 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 START_S = 30.0
+REQUEST_S = 60.0
+"""FLO does not answer before a sync is over, and one sync of a busy machine was seen to take 30 seconds."""
+
 OWED_S = 60.0
 """The engines answer at once and a crash costs no retry budget: what takes this long is stuck."""
 
@@ -74,6 +77,7 @@ class RunningFlo:
         command = [sys.executable, "-m", "flo.faces.cli", "run", str(bundle), "--data", str(data)]
         command += ["--workers", str(workers)]
         self.said = ""  # on its standard error, once it has ended
+        self.refusal = ""
         self.errors = (data.parent / "errors.txt").open("w+b")
         self.process = subprocess.Popen(
             [*command, "--port", "0", "--json"], stdout=subprocess.PIPE, stderr=self.errors, env=environ
@@ -96,22 +100,25 @@ class RunningFlo:
         return self.process.poll() is None
 
     def send(self, raws: Sequence[bytes]) -> bool:
-        """Whether it said 202 to all of them; False where it died, or could not say."""
+        """Whether it said 202 to all of them; False, and `refusal` says why, where it died or could not take them."""
         if self.port is None:
+            self.refusal = "it never listened"
             return False
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_S)
         try:
             body = b"[" + b",".join(raws) + b"]"
             headers = {"Content-Type": "application/cloudevents-batch+json"}
             connection.request("POST", "/v1/signals", body, headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError):
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.refusal = repr(error)
             return False
         finally:
             connection.close()
         if response.status != 202:
             assert response.status in (429, 503), answer
+            self.refusal = f"{response.status} {answer}"
             return False
         assert not answer["rejected"], answer
         return True
@@ -121,7 +128,7 @@ class RunningFlo:
         assert self.port is not None
         keys: list[str] = []
         for status in ("pending", "attempted"):
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_S)
             try:
                 connection.request("GET", f"/v1/commands?status={status}&limit=100")
                 response = connection.getresponse()
@@ -156,6 +163,8 @@ class RunningFlo:
     def end(self) -> int:
         assert self.process.stdout is not None
         code = self.process.wait(60)
+        if self.errors.closed:  # told already
+            return code
         self.process.stdout.close()
         self.errors.seek(0)
         self.said = self.errors.read().decode()

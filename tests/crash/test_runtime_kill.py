@@ -87,10 +87,13 @@ def test_kill_9_loses_no_signal_and_no_command(directory: int, tmp_path: Path) -
                 problem.add_note(f"directory {directory}, kill {kill}, at {place or 'any moment'}")
                 raise
         flo = RunningFlo(bundle, data)
-        traffic.send_again(flo)
-        assert not traffic.unsure
-        flo.pay_what_is_owed()
-        assert flo.stop() == 0
+        try:
+            traffic.send_again(flo)
+            assert not traffic.unsure, flo.refusal
+            flo.pay_what_is_owed()
+            assert flo.stop() == 0
+        finally:
+            flo.kill()
         check(traffic, receiver, data, files, settled=True)
         assert traffic.acknowledged
         assert traffic.died_by_itself >= min(KILLS, KILLS_A_DIRECTORY) // 2 or directory

@@ -152,10 +152,13 @@ class Lives:
     def end_well(self) -> None:
         """All that was ever sent is taken, all that is owed is done."""
         flo = self.start()
-        self.traffic.send_again(flo)
-        assert not self.traffic.unsure
-        flo.pay_what_is_owed()
-        assert flo.stop() == 0
+        try:
+            self.traffic.send_again(flo)
+            assert not self.traffic.unsure, flo.refusal
+            flo.pay_what_is_owed()
+            assert flo.stop() == 0
+        finally:
+            flo.kill()
         assert not worker_processes(self.data)
 
 
