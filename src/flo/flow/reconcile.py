@@ -39,6 +39,7 @@ class Reconciler(OpenWork):
 
     def __init__(self, action: Callable[[str, str, int], CompiledAction | None]) -> None:
         self._action = action  # (loop, rule, n) -> the action under the bundle in force
+        self.watch: Callable[[DeadLetter, Group], None] = _nobody  # told of every new dead letter
         super().__init__()
 
     # -- deciding -----------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ class Reconciler(OpenWork):
                 if event.reason == "unknown-fate" and waiting is not None:
                     self._park(waiting, event, group)
                 else:
-                    group.events.append(event)
+                    self.dead(event, group)
             elif waiting is None or waiting.state == "parked":
                 continue
             elif isinstance(event, CommandOutcome):
@@ -144,8 +145,9 @@ class Reconciler(OpenWork):
 
     def _park(self, waiting: OpenCommand, event: DeadLetter, group: Group) -> None:
         """Nobody can say whether it was done: a person decides, and nothing is sent again."""
-        self._add(group, event)
         command = waiting.command
+        self._apply_parked(event)
+        self.dead(event, group)
         self._add(
             group,
             IterationClosed(
@@ -230,22 +232,32 @@ class Reconciler(OpenWork):
                     self._end(group, command_key, "expired", group.decided_ns, detail=f"killed: {note}")
         return killed
 
+    def give_up(self, command_key: str, detail: str, group: Group) -> None:
+        """A person has decided of a command of unknown fate: it is not waited for any more."""
+        waiting = self.commands.get(command_key)
+        if waiting is not None and waiting.state == "parked":
+            self._end(group, command_key, "failed", group.decided_ns, detail=detail)
+
     def _add(self, group: Group, event: Event) -> None:
         group.events.append(event)
         self.apply(event)
 
+    def dead(self, letter: DeadLetter, group: Group) -> None:
+        """Record a dead letter, and let whoever watches them act within the same group."""
+        group.events.append(letter)
+        self.watch(letter, group)
+
     def _dead_letter(self, group: Group, command: Command, reason: str, detail: str) -> None:
-        group.events.append(
-            DeadLetter(
-                loop=command.loop,
-                reason=reason,
-                detail=detail,
-                at_ns=group.decided_ns,
-                command_key=command.key,
-                decision_id=command.decision_id,
-                key=command.loop_key,
-            )
+        letter = DeadLetter(
+            loop=command.loop,
+            reason=reason,
+            detail=detail,
+            at_ns=group.decided_ns,
+            command_key=command.key,
+            decision_id=command.decision_id,
+            key=command.loop_key,
         )
+        self.dead(letter, group)
 
     def _end(
         self,
@@ -290,3 +302,7 @@ class Reconciler(OpenWork):
                 detail=detail,
             ),
         )
+
+
+def _nobody(letter: DeadLetter, group: Group) -> None:
+    """Nobody watches."""

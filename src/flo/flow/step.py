@@ -16,11 +16,14 @@ from flo.core.command import Command
 from flo.core.context import Context, context_of, root_id
 from flo.core.contract import Contract, ContractViolation, Violation
 from flo.core.errors import SignalRejected
+from flo.core.loop.definition import BundleDefinition
 from flo.core.loop.program import EXIT_ERROR, Row
 from flo.core.record import DeadLetter, Group, Killed
 from flo.core.signal import Envelope, parse_signal, time_from_text
 from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.marks import Marks
+from flo.flow.parking import Parking
+from flo.flow.pipelines import watch
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route, Router
 from flo.ports.service import Receipt
@@ -49,34 +52,41 @@ class Step:
         self.marks = marks
         self.reconciler = reconciler
         self.shard = shard
-        self.counts: dict[str, int] = {
-            "accepted": 0,
-            "duplicate": 0,
-            "rejected": 0,
-            "decisions": 0,
-            "late": 0,
-        }
+        self.replay_of: str | None = None  # the dead letter that is being replayed
+        self.parking = Parking(reconciler.pauses)
+        reconciler.pauses.changed = lambda: self.parking.turn_to(self.router)
+        reconciler.watch = lambda letter, group: watch(reconciler, letter, group)
+        names = ("accepted", "duplicate", "rejected", "decisions", "late")
+        self.counts: dict[str, int] = dict.fromkeys(names, 0)
+
+    def turn_to(self, router: Router, definition: BundleDefinition) -> None:
+        """From the next signal on, decide by this bundle."""
+        self.router = router
+        self.reconciler.turn_to(definition)
+        self.parking.turn_to(router)
 
     def run(self, batch: Sequence[Submission], group: Group) -> list[list[Receipt]]:
         """Decide a batch into `group`. Receipts are in the order of the signals."""
         self.marks.turn(group.decided_ns, group.block)
         group.received_ns = group.decided_ns
         receipts = [self._submission(submission, group) for submission in batch]
+        self.parking.close(group)
         self.router.close_group(group)
         return receipts
 
     def _submission(self, submission: Submission, group: Group) -> list[Receipt]:
         receipts: list[Receipt] = []
-        now = group.decided_ns
-        marks, hot = self.marks, self.marks.hot
-        older = marks.older
+        now, raws = group.decided_ns, group.raws
+        marks, hot, older = self.marks, self.marks.hot, self.marks.older
         routes, select = self.router.routes, self.router.select
         expected = self.reconciler.expected
         masks, only, detailed = self.router.masks, submission.only, submission.detailed
         relaxed_types = self.router.relaxed_types
+        parking = self.parking.types
+        found: Sequence[Route]
         strict = not relaxed_types
-        raws = group.raws
         for index, raw in enumerate(submission.raws):
+            parked: list[str] | None = None
             try:
                 event = parse_signal(raw)
                 time = event.time
@@ -103,14 +113,22 @@ class Step:
                 found = tuple(route for route in found if route.name in only[index])
             if not strict and type not in relaxed_types:
                 strict = True
+            if parking and type in parking:
+                found, parked = self.parking.split(found)
+                if parked and masks and type in masks:
+                    receipts.append(self.parking.refuse(type))
+                    continue
             if masks and type in masks:
                 raw = masks[type].hide(raw)
             needs = submission.needs.get(index) if submission.needs else None
             decided: list[str] | None = [] if detailed else None
-            refusal = self._decide(group, found, event, raw, t, context, needs, decided)
-            if refusal is _REPEATED:
+            refusal = self.decide(group, found, event, raw, t, context, needs, decided)
+            if refusal is REPEATED:
                 receipts.append(DUPLICATE)
                 continue
+            if parked:
+                self.parking.park(parked, len(raws))
+                refusal = None
             if type in expected:
                 self.reconciler.observe(event, t, group)
             if context is not None:
@@ -128,7 +146,7 @@ class Step:
         submission.strict = strict
         return receipts
 
-    def _decide(
+    def decide(
         self,
         group: Group,
         routes: Sequence[Route],
@@ -139,7 +157,7 @@ class Step:
         needs: Mapping[str, Mapping[str, Any]] | None,
         decided: list[str] | None,
     ) -> Receipt | None:
-        """One signal meets its loops. None: taken; otherwise why every one of them refused it."""
+        """One signal, at the next row of the group, meets its loops. None: taken; else why every one refused it."""
         row, now = len(group.raws), group.decided_ns
         refusal: Receipt | None = None
         taken = not routes
@@ -187,15 +205,24 @@ class Step:
 
         `before`: what another loop had to say of this signal.
         """
-        if before is _REPEATED or (before is None and self.marks.refused_before(event.source, event.id, raw)):
-            return _REPEATED
-        row = len(group.raws)
+        if before is REPEATED or (
+            before is None
+            and self.replay_of is None
+            and self.marks.refused_before(event.source, event.id, raw)
+        ):
+            return REPEATED
         mask = self.router.masks.get(event.type)
         detail = str(error) if mask is None else mask.refusal(error)
-        group.events.append(
-            DeadLetter(loop=route.name, reason="contract", detail=detail, at_ns=group.decided_ns, signal=row)
-        )
+        self.dead_letter(group, route.name, "contract", detail)
         return before or Receipt("rejected", "contract", detail)
+
+    def dead_letter(self, group: Group, loop: str, reason: str, detail: str, **about: Any) -> None:
+        """A dead letter of the signal at the next row of the group."""
+        row, now, origin = len(group.raws), group.decided_ns, self.replay_of
+        letter = DeadLetter(
+            loop=loop, reason=reason, detail=detail, at_ns=now, signal=row, replay_of=origin, **about
+        )
+        self.reconciler.dead(letter, group)
 
     def _dead(self, group: Group, route: Route, event: Envelope, data: Any, t: int, context: Context) -> bool:
         """Past its deadline or its hops, a context dies: one `killed` row, no decision, no command.
@@ -241,24 +268,14 @@ class Step:
     ) -> Row:
         """What a decision brings besides its row: commands, a failed expression, marks."""
         extra: dict[str, Any] = decision[-1]
-        row, key, seq, exit = decision[0], decision[1], decision[2], decision[3]
+        key, seq, exit = decision[1], decision[2], decision[3]
         section = route.section
         decision_id = f"{self.shard}-{group.block}-{section}-{place}"
         if exit == EXIT_ERROR:
             error = extra["error"]
             where = f"rule {error['rule']}: " if error["rule"] else ""
-            group.events.append(
-                DeadLetter(
-                    loop=route.name,
-                    reason="expression",
-                    detail=f"{where}{error['message']}",
-                    at_ns=group.decided_ns,
-                    signal=row,
-                    decision_id=decision_id,
-                    key=key or None,
-                    applied=extra["applied"],
-                )
-            )
+            about = {"decision_id": decision_id, "key": key or None, "applied": extra["applied"]}
+            self.dead_letter(group, route.name, "expression", f"{where}{error['message']}", **about)
         if extra.get("late"):
             self.counts["late"] += 1
         intents = extra.pop("commands", None)
@@ -374,4 +391,4 @@ def root_context(event: Envelope, now: int, route: Route) -> Context:
 
 
 _NOTHING = object()
-_REPEATED = Receipt("duplicate", "contract")
+REPEATED = Receipt("duplicate", "contract")

@@ -127,6 +127,7 @@ def _dead_letter(own_id: str, event: DeadLetter) -> dict[str, Any]:
         "command": event.command_key,
         "decision_id": event.decision_id,
         "applied": event.applied,
+        "replay_of": event.replay_of,
     }
 
 
