@@ -81,8 +81,7 @@ class Step:
         routes, select = self.router.routes, self.router.select
         expected = self.reconciler.expected
         masks, only, detailed = self.router.masks, submission.only, submission.detailed
-        relaxed_types = self.router.relaxed_types
-        parking = self.parking.types
+        relaxed_types, parking = self.router.relaxed_types, self.parking.types
         found: Sequence[Route]
         strict = not relaxed_types
         for index, raw in enumerate(submission.raws):
