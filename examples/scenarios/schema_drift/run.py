@@ -41,10 +41,12 @@ STORY_S = 17 * 3_600
 @dataclass
 class Report:
     signals: int
+    page_within_s: float
     unguarded_signals: int = 0
     unguarded_dead_letters: int = 0
     unguarded_per_s: float = 0.0
     dead_letters: int = 0
+    pages: int = 0
     page_after_s: float = 0.0
     why: str = ""
     parked: int = 0
@@ -104,6 +106,7 @@ def _drift(report: Report, running_flo: RunningFlo, receiver: Receiver) -> None:
     sent = said(producer)
     (row,) = running_flo.get("/v1/pipelines")["pipelines"]
     report.page_after_s = paged_s - datetime.fromisoformat(row["paused_since"]).timestamp()
+    report.pages = len({body["id"] for _, body in receiver.received if body["data"]["verb"] == "page"})
     report.why, report.parked = row["why"], row["parked"]
     report.dead_letters = sent["rejected"]
     report.parked_per_s = row["parked"] / sent["seconds"]
@@ -150,7 +153,9 @@ def _look_for_each(report: Report, data: Path) -> None:
     for name in ("missing", "twice", "out_of_order"):
         if getattr(report, name):
             report.problems.append(f"{getattr(report, name)} {name.replace('_', ' ')}")
-    if report.page_after_s > 1.0:
+    if report.pages != 1:
+        report.problems.append(f"{report.pages} pages were sent")
+    if report.page_after_s > report.page_within_s:
         report.problems.append(f"the page came after {report.page_after_s:.2f} s")
 
 
@@ -200,6 +205,7 @@ def run(report: Report, home: Path, workers: int) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="flo demo schema-drift", description=__doc__.partition("\n")[0])
     parser.add_argument("--signals", type=int, default=400_000, help="how many are sent with the guard")
+    parser.add_argument("--page-within", type=float, default=1.0, help="seconds the page may take")
     parser.add_argument("--workers", type=int, default=1, help="processes that decide")
     parser.add_argument("--data", type=Path, help="leave FLO's data here, for flo explain and flo dead list")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -208,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--signals must be at least {2 * BEFORE_DRIFT}")
     if given.data is not None and given.data.exists():
         parser.error(f"--data {given.data} is there already: name a directory that is not")
-    report = Report(signals=given.signals, unguarded_signals=max(BEFORE_DRIFT, given.signals // 10))
+    report = Report(given.signals, given.page_within, max(BEFORE_DRIFT, given.signals // 10))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop like Ctrl-C: with everything it started
     home = Path(tempfile.mkdtemp(prefix="flo-schema-drift-"))
     try:
