@@ -169,6 +169,27 @@ def test_the_breaker_pages_pauses_the_jobs_and_tells_the_rules() -> None:
     played(story, {**files(), "loops/watcher.yaml": WATCHER.encode()})
 
 
+def test_dead_letters_that_keep_coming_are_found_after_a_quarter_of_an_hour_and_rules_hear_of_it() -> None:
+    watcher = WATCHER.replace("flo.breaker.opened", "flo.deadletters.filling").encode()
+    given = {**files(flo=FLO.replace("on_call: hook", "breaker: off")), "loops/watcher.yaml": watcher}
+
+    async def story(simulation: Simulation) -> None:
+        for minute in range(20):
+            await simulation.runtime.ingest([made(minute, amount=None)])
+            await simulation.advance(MINUTE)
+            if minute < 14:
+                assert not decided_ids(simulation, "watcher")
+        (heard,) = decided_ids(simulation, "watcher")
+        assert heard.startswith("flo.deadletters.filling/pay/")
+        assert simulation.runtime.board.holds("flo.deadletters.filling", "pay")
+        await simulation.runtime.drop_dead_letters(DeadLetterOrder(note="seen"))
+        await simulation.advance(7 * MINUTE)
+        assert not simulation.runtime.board.holds("flo.deadletters.filling", "pay")
+        await simulation.stop()
+
+    played(story, given)
+
+
 def test_a_pipeline_that_is_none_is_named_with_the_nearest() -> None:
     async def story(simulation: Simulation) -> None:
         with pytest.raises(NotFound, match="did you mean cards"):

@@ -21,6 +21,7 @@ from flo.flow.recorded import parked_batches
 from flo.flow.redecide import Parked, Recorded
 from flo.flow.watchdogs.board import Board
 from flo.ports.clock import Clock
+from flo.runtimes.embedded.filling_watch import FillingWatch
 from flo.runtimes.embedded.orders import Drain, Pause, Resume
 from flo.runtimes.embedded.reading import not_found
 from flo.runtimes.embedded.shard import Needs
@@ -44,6 +45,7 @@ class PipelineControl:
         self._clock = clock
         self._fetch_needs = fetch_needs
         self._board = board
+        self._filling = FillingWatch(board, clock)
         self._definitions: Mapping[str, PipelineDefinition] = {}
         self._drains: dict[tuple[int, str], asyncio.Task[None]] = {}
         self._spreading: set[asyncio.Task[None]] = set()
@@ -125,6 +127,7 @@ class PipelineControl:
 
     def observe(self, event: Event, shard: int) -> None:
         """A pause of one shard goes to the others at once; a resumed pipeline is drained."""
+        self._filling.observe(event)
         if isinstance(event, PipelinePaused) and event.by == "breaker":
             self._report(event.pipeline, event.loop, event.reason, event.at_ns, event.incident)
             for port in self._ports:
@@ -207,6 +210,7 @@ class PipelineControl:
 
     async def stop(self) -> None:
         """Drains end with the batch under way; they go on at the next start."""
+        await self._filling.stop()
         tasks = [*self._drains.values(), *self._spreading]
         for task in tasks:
             task.cancel()
