@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from tests.flow.looping import Rig, bundle, event
 
 from flo.core.record import CommandIssued, DeadLetter, Killed, PipelinePaused, PipelineRunning, SignalsParked
 from flo.flow.mark_blocks import MARK_REPLAY
+from flo.flow.open_work import OpenWork
 from flo.runtimes.embedded.orders import Pause, Resume
 
 FLO = """
@@ -342,3 +344,13 @@ def test_whatever_happens_every_signal_is_decided_once_and_each_card_in_order(
         numbers = [each["signal"]["data"]["n"] for each in of_card]
         assert numbers == sorted(numbers)
     assert r.restarted().states() == r.states()
+
+
+def test_a_checkpoint_of_before_there_were_pauses_is_read() -> None:
+    r = rig()
+    r.send(*(event({"card": "x"}) for _ in range(3)))
+    held = msgspec.msgpack.decode(r.reconciler.snapshot())
+    again = OpenWork()
+    again.restore(msgspec.msgpack.encode(held[:3]))
+    assert set(again.commands) == set(r.reconciler.commands) != set()
+    assert not list(again.pauses)

@@ -211,7 +211,10 @@ class DeadLetterOffice:
         if number not in self._gone:
             self._gone[number] = await asyncio.to_thread(gone_of, port.view)
         gone = self._gone[number]
-        after, last = at.after.get(number, (0, -1)), at.last[number]
+        after = at.after.get(number, (0, -1))
+        last = min(
+            at.last[number], port.view.last_block()
+        )  # a cursor is the asker's: it sets no bounds of work
 
         def read() -> tuple[list[Found], bool]:
             found: list[Found] = []

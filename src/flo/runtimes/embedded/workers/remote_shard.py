@@ -162,7 +162,10 @@ class RemoteShard:
     async def _revive(self) -> None:
         """The worker died. Whoever waits is told to send again; what it had acknowledged is in its ledger."""
         self._problem = "its worker died and is being started again"
-        code = None if self._process is None else self._process.poll()
+        code = None
+        if self._process is not None:  # its end of the socket is closed: whatever is left of it goes
+            self._process.kill()
+            code = await asyncio.to_thread(self._process.wait)
         log.error("the worker of shard %d died (exit code %s)", self.number, code)
         gone = StorageUnavailable(f"shard {self.number}: {self._problem}", 1.0)
         for waiting in self._waiting.values():
