@@ -6,22 +6,16 @@ Blocks the thread it is read on. Memory: one page of letters, one block, and a f
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flo.core.command import Command
 from flo.core.errors import UsageError
-from flo.core.record import (
-    CommandIssued,
-    CommandReissued,
-    DeadLetter,
-    DeadLetterDropped,
-    GroupView,
-    decode_group,
-)
+from flo.core.record import CommandIssued, CommandReissued, DeadLetter, decode_group
 from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.recorded import blocks_with, recorded
 from flo.flow.redecide import Letter
 from flo.flow.views.decisions import query_time
+from flo.flow.views.gone import Gone
 from flo.flow.views.rows import DEAD_LETTER_KEYS, check_query, dead_letter_id
 from flo.ports.store import LedgerView
 
@@ -30,36 +24,6 @@ Place = tuple[int, int]
 
 COMMAND_BLOCKS_BACK_MAX = 100_000
 """A command is looked for so far before the dead letter that names it."""
-
-
-@dataclass(slots=True)
-class Gone:
-    """The dead letters of one shard that left, as bits by block: a hundred thousand of them are a few kilobytes."""
-
-    left: dict[int, int] = field(default_factory=dict)
-    replayed: dict[int, int] = field(default_factory=dict)
-
-    def add(self, event: DeadLetterDropped) -> None:
-        _, block, place = (int(part) for part in event.dead_letter_id.split("-"))
-        self.left[block] = self.left.get(block, 0) | 1 << place
-        if event.how == "replayed":
-            self.replayed[block] = self.replayed.get(block, 0) | 1 << place
-
-    def has(self, block: int, place: int) -> bool:
-        return bool(self.left.get(block, 0) >> place & 1)
-
-    def was_replayed(self, block: int, place: int) -> bool:
-        return bool(self.replayed.get(block, 0) >> place & 1)
-
-
-def gone_of(view: LedgerView) -> Gone:
-    """All that left, read from the ledger."""
-    gone = Gone()
-    for number in blocks_with(view, frozenset({"dropped"}), 1, view.last_block()):
-        for event in decode_group(view.read(number).payload).events():
-            if isinstance(event, DeadLetterDropped):
-                gone.add(event)
-    return gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +82,6 @@ def find_letters(
 ) -> Iterator[Found]:
     """Those that are still here, behind a place, up to a block, oldest first."""
     for number in _blocks(view, asked, after[0], last_block):
-        group: GroupView | None = None
         raws: list[bytes] = []
         group = decode_group(view.read(number).payload)
         events = group.events()

@@ -164,11 +164,10 @@ class _Copied:
             if self._step.router.named(loop) is None:
                 detail = "the loop is not in the bundle any more: add it, then replay this dead letter"
                 self._step.dead_letter(self._group, loop, "rejected", detail)
-        return (
-            [route for route in self._step.router.all if route.name in loops]
-            if len(loops) > 1
-            else [route for loop in loops if (route := self._step.router.named(loop)) is not None]
-        )
+        if len(loops) == 1:
+            route = self._step.router.named(loops[0])
+            return [] if route is None else [route]
+        return [route for route in self._step.router.all if route.name in loops]
 
     def _note(self, row: int, signal: Recorded) -> None:
         last = self.runs[-1] if self.runs else None

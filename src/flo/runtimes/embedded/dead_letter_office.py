@@ -20,7 +20,8 @@ import msgspec
 from flo.core.command import Command
 from flo.core.errors import UsageError
 from flo.core.record import DeadLetterDropped, Event
-from flo.flow.dead_letters import Found, Gone, Wanted, find_command, find_letters, gone_of, wanted
+from flo.flow.dead_letters import Found, Wanted, find_command, find_letters, wanted
+from flo.flow.views.gone import Gone, gone_of
 from flo.ports.engine import KeyClass
 from flo.ports.service import DeadLetterOrder
 from flo.runtimes.embedded.engine_room import EngineRoom

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from flo.core.errors import UnavailableError
+from flo.core.errors import FloError, UnavailableError
 from flo.core.finding import Finding
 from flo.core.loop.definition import PipelineDefinition
 from flo.core.record import Event, PipelinePaused, PipelineResumed, PipelineRunning
@@ -31,6 +31,8 @@ log = logging.getLogger("flo.pipelines")
 
 BREAKER_OPENED = "flo.breaker.opened"
 RETRY_NS = 1_000_000_000
+STANDS_STILL_NS = 60_000_000_000
+"""Between two tries of a drain that failed in a way that time alone seldom mends; what is parked stays parked."""
 
 FetchNeeds = Callable[[Sequence[bytes]], Awaitable[Needs]]
 
@@ -182,6 +184,9 @@ class PipelineControl:
             except UnavailableError as error:
                 log.warning("shard %d: the drain of %s waits: %s", port.number, pipeline, error)
                 await self._clock.sleep_until_ns(self._clock.now_ns() + RETRY_NS)
+            except FloError:
+                log.exception("shard %d: the drain of %s stands still", port.number, pipeline)
+                await self._clock.sleep_until_ns(self._clock.now_ns() + STANDS_STILL_NS)
 
     async def _drain_durable(self, port: ShardPort, held: Paused) -> None:
         """Decide what of the parked signals can be read now, the next batch being read meanwhile."""
