@@ -46,9 +46,9 @@ HEAD = """# Metrics
 TAIL = """
 Counters begin at 0 with each start of FLO. With `--workers`, all workers are counted together.
 
-What to alert on, to begin with: `flo_dead_letters_total` rising; `flo_command_outcomes_total` with `outcome` `failed`,
-`silent` or `expired`; `flo_open_commands` growing without end; the upper quantiles of `flo_commit_seconds`; `/readyz`
-not 200.
+What to alert on, to begin with: `flo_pipeline_paused` 1; `flo_dead_letters_total` rising; `flo_command_outcomes_total`
+with `outcome` `failed`, `silent` or `expired`; `flo_open_commands` growing without end; the upper quantiles of
+`flo_commit_seconds`; `/readyz` not 200.
 """
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from flo.core.errors import BundleError, FloError, Problem, SignalRejected
 from flo.core.signal import parse_signal, time_from_text
-from flo.ports.service import NotFound, Page, Receipt
+from flo.ports.service import DeadLetterOrder, NotFound, Page, Receipt
 
 
 class MemoryService:
@@ -28,6 +28,8 @@ class MemoryService:
         self.fail_next: list[BaseException] = []
         self.subscribers: list[asyncio.Queue[dict[str, Any] | None]] = []
         self.not_ready = ""
+        self.paused: str | None = None
+        self.notes: list[str] = []
 
     def _fail(self) -> None:
         if self.fail_next:
@@ -171,6 +173,64 @@ class MemoryService:
         await self.loop(loop)
         self.killed.append((loop, key, note))
         return {"loop": loop, "key": key, "iterations": 0, "commands": 0}
+
+    async def pipelines(self) -> list[dict[str, Any]]:
+        self._fail()
+        status = "paused" if self.paused is not None else "running"
+        return [
+            {
+                "name": "cards",
+                "status": status,
+                "loops": ["velocity"],
+                "jobs": ["airflow.score"],
+                "jobs_that_cannot_pause": ["cron.report"],
+                "on_call": None,
+                "paused_since": None if self.paused is None else "2026-11-23T05:10:12Z",
+                "paused_by": None if self.paused is None else "operator",
+                "why": self.paused,
+                "note": None,
+                "parked": 3 if self.paused is not None else 0,
+                "parked_by_loop": {},
+                "decided_since_resumed": 0,
+            }
+        ]
+
+    async def _turn(self, pipeline: str, why: str | None) -> dict[str, Any]:
+        if pipeline != "cards":
+            raise NotFound(f"no pipeline {pipeline!r}; did you mean 'cards'?")
+        changed = (self.paused is None) != (why is None)
+        self.paused = why if changed else self.paused
+        return {**(await self.pipelines())[0], "changed": changed}
+
+    async def pause(self, pipeline: str, note: str) -> dict[str, Any]:
+        return await self._turn(pipeline, note)
+
+    async def resume(self, pipeline: str, note: str) -> dict[str, Any]:
+        self.notes.append(note)
+        return await self._turn(pipeline, None)
+
+    def _take_letters(self, asked: DeadLetterOrder) -> tuple[int, str | None]:
+        self._fail()
+        fits = [
+            letter
+            for letter in self.letters
+            if all(letter.get(name) == value for name, value in asked.query.items())
+            and (not asked.ids or letter["dead_letter_id"] in asked.ids)
+        ]
+        page = fits[: asked.limit]
+        if not asked.dry_run:
+            self.notes.append(asked.note)
+            self.letters = [letter for letter in self.letters if letter not in page]
+        return len(page), "more" if len(fits) > len(page) and not asked.dry_run else None
+
+    async def replay_dead_letters(self, asked: DeadLetterOrder) -> dict[str, Any]:
+        count, more = self._take_letters(asked)
+        how = "would_replay" if asked.dry_run else "replayed"
+        return {"matched": count, how: count, "not_replayed": [], "next": more}
+
+    async def drop_dead_letters(self, asked: DeadLetterOrder) -> dict[str, Any]:
+        count, more = self._take_letters(asked)
+        return {"matched": count, "would_drop" if asked.dry_run else "dropped": count, "next": more}
 
     async def stream(self) -> AsyncIterator[dict[str, Any]]:
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(10_000)

@@ -157,7 +157,16 @@ def test_no_name_brings_a_lookup_down(fuzzed: Background, path: str, name: str) 
 
 @SETTINGS
 @given(
-    path=st.sampled_from([("POST", "/v1/loops/velocity/kill"), ("PUT", "/v1/bundle")]),
+    path=st.sampled_from(
+        [
+            ("POST", "/v1/loops/velocity/kill"),
+            ("PUT", "/v1/bundle"),
+            ("POST", "/v1/pipelines/cards/pause"),
+            ("POST", "/v1/pipelines/cards/resume"),
+            ("POST", "/v1/dead-letters/replay"),
+            ("POST", "/v1/dead-letters/drop"),
+        ]
+    ),
     body=st.binary(max_size=60)
     | json_values.map(lambda value: json.dumps(value).encode())
     | st.dictionaries(st.sampled_from(["key", "note", "files"]), json_values).map(

@@ -18,6 +18,7 @@ from flo.engines.registry import engine_kinds
 from flo.flow.explain import explain
 from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
+from flo.flow.recorded import parked_batches
 from flo.flow.recover import Fold
 from flo.flow.reload import LoadedBundle, load_bundle
 from flo.flow.router import Route
@@ -25,6 +26,7 @@ from flo.flow.step import Step, Submission
 from flo.flow.views.decisions import find_decision, outcomes_of
 from flo.ports.service import Receipt
 from flo.runtimes.embedded.opening import Book
+from flo.runtimes.embedded.orders import Drain, Order, carry_out
 from flo.stores.bundle_functions import load_functions
 
 S = 1_000_000_000
@@ -120,7 +122,9 @@ class Rig:
         self.bundles: dict[str, LoadedBundle] = {}
         self.book = Book()
         self.reconciler = Reconciler(self.book.action)
-        self.step = Step(self.book.turn_to(first), Marks(86_400 * S), self.reconciler)
+        router = self.book.turn_to(first)
+        self.step = Step(router, Marks(86_400 * S), self.reconciler)
+        self.step.turn_to(router, first.definition)
         self.bundles[first.revision] = first
         self._group(lambda group: group.events.append(_applied(first)))
 
@@ -148,7 +152,7 @@ class Rig:
         """Put another bundle in force."""
         self.bundles[after.revision] = after
         self._group(lambda group: group.events.append(_applied(after)))
-        self.step.router = self.book.turn_to(after)
+        self.step.turn_to(self.book.turn_to(after), after.definition)
 
     def learned(self, *events: Any) -> None:
         """What a dispatcher would report."""
@@ -158,6 +162,26 @@ class Rig:
         """Let time pass."""
         self.now = to
         self._group(lambda group: None)
+
+    def order(self, order: Order) -> Any:
+        """What an operator or a drain has the shard do, and signals offered in the same group."""
+        answers: list[Any] = []
+
+        def fill(group: Group) -> None:
+            answers.append(carry_out(order, self.step, group))
+            self.step.run([], group)
+
+        self._group(fill)
+        return answers[0]
+
+    def drain(self, pipeline: str, most: int = 1_000_000) -> int:
+        """Decide what is parked until it runs, or the breaker opens; how many signals."""
+        done = 0
+        while (pause := self.reconciler.pauses.get(pipeline)) is not None and pause.is_draining and most:
+            batch = next(parked_batches(self.view, pipeline, (pause.block, pause.row), min(most, 3)))
+            done += self.order(Drain(batch))
+            most -= len(batch.signals)
+        return done
 
     def kill(self, loop: str, key: str | None = None) -> list[str]:
         killed: list[str] = []
@@ -265,6 +289,7 @@ class Rig:
         if checkpoint is not None:
             first = checkpoint.block + 1
             router = rig.book.turn_to(self.bundles[checkpoint.revision])
+            rig.reconciler.turn_to(self.bundles[checkpoint.revision].definition)
             rig.reconciler.restore(checkpoint.reconciler)
             for name, route in rig.book.routes.items():
                 route.cells.cold = dict(checkpoint.states.get(name, {}))
@@ -278,8 +303,10 @@ class Rig:
             fold.routes = rig.book.routes
             for applied in fold.block(number, group):
                 router = rig.book.turn_to(self.bundles[applied.revision])
+                rig.reconciler.turn_to(self.bundles[applied.revision].definition)
         assert router is not None
         rig.step = Step(router, marks, rig.reconciler)
+        rig.step.turn_to(router, self.bundles[rig.book.revision].definition)
         return rig
 
 

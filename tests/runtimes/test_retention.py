@@ -108,3 +108,27 @@ async def test_nothing_goes_that_a_restart_would_replay() -> None:
     assert await retention.once() == []  # no checkpoint yet
     assert await drop(simulation)
     await simulation.stop()
+
+
+async def test_what_is_parked_stays_however_old_and_is_decided_when_its_pipeline_resumes() -> None:
+    files = bundle("3h", "1h")
+    files["flo.yaml"] += b"pipelines: {p: {loops: [all]}}\n"
+    simulation = Simulation(files, seed=3)
+    await simulation.start()
+    await decide(simulation, 0)
+    await simulation.advance(HOUR)
+    await simulation.runtime.pause("p", "a test")
+    await simulation.runtime.ingest([event(1)])
+    for number in range(2, 9):
+        await simulation.advance(HOUR)
+        await simulation.runtime.ingest([event(number)])
+    assert len(await drop(simulation)) == 1  # the one before the pause
+    await simulation.runtime.resume("p", "a test")
+    for _ in range(200):
+        await simulation.settle()
+        if (await simulation.runtime.pipelines())[0]["status"] == "running":
+            break
+    decided = (await simulation.runtime.decisions({}, 100, None)).items
+    assert [each["signal"]["id"] for each in decided] == [str(n) for n in range(8, 0, -1)]
+    assert len(await drop(simulation)) > 1
+    await simulation.stop()

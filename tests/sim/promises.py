@@ -18,7 +18,7 @@ from flo.core.record import (
     decode_group,
 )
 from flo.core.signal import time_from_text
-from flo.flow.mark_blocks import MARK_REFUSED
+from flo.flow.mark_blocks import MARK_REFUSED, MARK_REPLAY
 from flo.flow.recover import Fold
 from flo.flow.reload import LoadedBundle
 from flo.flow.views.record import decision_record, parse_decision_id, record_bytes, redecide
@@ -54,7 +54,7 @@ def read_ledger(disk: Disk, directory: str, shard: int = 0) -> Written:
 
 def _take_apart(written: Written, group: GroupView) -> None:
     for row, raw in enumerate(group.raws()):
-        if not group.marks.get(row, 0) & MARK_REFUSED:
+        if not group.marks.get(row, 0) & (MARK_REFUSED | MARK_REPLAY):
             event = as_json(raw)
             written.ids[event["source"], event["id"]] += 1
     for event in group.events():

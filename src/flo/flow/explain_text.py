@@ -78,6 +78,14 @@ def _what_came(program: LoopProgram, record: Mapping[str, Any]) -> Iterator[str]
     )
     contract = f" (contract {record['contract']})" if record["contract"] else ""
     yield from _block("", f"{_short(signal.get('data'))}{contract}")
+    if record.get("replayed"):
+        before = record["replayed"]
+        said = (
+            f"parked at {before['taken']}"
+            if before["how"] == "parked"
+            else f"a dead letter since {before['taken']}"
+        )
+        yield from _block("", f"{said}, decided at {timing['decided']}")
     if record.get("masked"):
         yield from _block("", f"masked: {', '.join(record['masked'])}")
     if record.get("late"):

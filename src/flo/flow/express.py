@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -86,14 +86,20 @@ class Express:
         group: Group,
         receipts: list[Receipt],
         marks: Marks,
+        parking: Collection[str],
         unusual: Unusual,
     ) -> tuple[int, bool]:
         """Decide the signals from `start` on while they are plain: the first place not decided, and whether any of
         their loops waits for the commit."""
-        place, strict = self._run(raws, start, group, receipts, marks, unusual)
-        if place < len(raws) and self._decode is not self._open and self._takes_open(raws[place]):
+        place, strict = self._run(raws, start, group, receipts, marks, parking, unusual)
+        if (
+            place < len(raws)
+            and not parking
+            and self._decode is not self._open
+            and self._takes_open(raws[place])
+        ):
             self._decode = self._open
-            place, more = self._run(raws, place, group, receipts, marks, unusual)
+            place, more = self._run(raws, place, group, receipts, marks, parking, unusual)
             strict = strict or more
         return place, strict
 
@@ -112,6 +118,7 @@ class Express:
         group: Group,
         receipts: list[Receipt],
         marks: Marks,
+        parking: Collection[str],
         unusual: Unusual,
     ) -> tuple[int, bool]:
         decode, now = self._decode, group.decided_ns
@@ -143,6 +150,8 @@ class Express:
                 kind = event.__class__
                 run.route = self._routes[kind]
                 strict = strict or event.type not in self._relaxed
+            if parking and event.type in parking:
+                break  # paused, perhaps by what this run decided
             ids = hot.get(event.source)
             if ids is None:
                 ids = hot[event.source] = set()

@@ -16,6 +16,12 @@ from flo.ports.store import LedgerView
 MARK_REFUSED = 1
 """Flag of a recorded signal that every loop refused by contract: its id may come again with other bytes."""
 
+MARK_REPLAY = 2
+"""Flag of a signal that stands in the ledger before, and has left its mark there."""
+
+MARK_TAKEN_LATER = 4
+"""Flag of a signal that was refused before and is taken here: its mark as taken is this one."""
+
 BLOCKS_KEPT_MAX = 32
 """Decoded blocks kept, about 250 kB each: repeats come in the order of the first time, so the next is in the same block."""
 
@@ -78,17 +84,21 @@ def _marks_of(group: GroupView) -> BlockMarks:
     taken: set[tuple[str, str]] = set()
     refused: set[bytes] = set()
     for row, raw in enumerate(group.raws()):
-        if group.marks.get(row, 0) & MARK_REFUSED:
+        flags = group.marks.get(row, 0)
+        if flags & MARK_REFUSED:
             refused.add(digest_of_raw(raw))
-        else:
+        elif not flags & MARK_REPLAY:
             identity = _decode_identity(raw)
             taken.add((identity.source, identity.id))
     return BlockMarks(group.decided_ns, frozenset(taken), frozenset(refused))
 
 
 def hashes_of(group: GroupView, hash_of: HashMark) -> Hashes:
-    """The hash of every signal of a block, taken or refused."""
+    """The hash of every signal of a block that left a mark, taken or refused."""
     if not group.signal_count:
         return np.empty(0, dtype=np.uint64)
-    identities = map(_decode_identity, group.raws())
+    raws = group.raws()
+    if group.marks:
+        raws = [raw for row, raw in enumerate(raws) if group.marks.get(row, 0) != MARK_REPLAY]
+    identities = map(_decode_identity, raws)
     return np.array([hash_of(each.source, each.id) for each in identities], dtype=np.uint64)

@@ -80,6 +80,10 @@ class Marks:
 
     # -- questions ----------------------------------------------------------------------------------------
 
+    def is_taken(self, source: str, id: str) -> bool:
+        """Whether the mark stands in any generation."""
+        return id in self.hot.get(source, ()) or (self.older and self.seen_before(source, id))
+
     def seen_before(self, source: str, id: str) -> bool:
         """Whether an earlier generation holds the mark; the newest one is asked through `hot`."""
         for generation in self._closed:

@@ -1,4 +1,4 @@
-"""What is open: commands whose end is not known, their iterations, and the effects they wait for.
+"""What is open: commands whose end is not known, their iterations, the effects they wait for, and paused pipelines.
 
 A fold over the ledger's events: the same `apply` serves live events and recovery, so after a crash the view is what
 it was. Only what is open is kept; what is closed is in the ledger.
@@ -6,20 +6,26 @@ it was. Only what is open is kept; what is closed is in the ledger.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from flo.core.command import Command
+from flo.core.loop.definition import BundleDefinition, PipelineDefinition
 from flo.core.record import (
     Answered,
     Attempted,
     CommandIssued,
     CommandOutcome,
+    CommandReissued,
     DeadLetter,
     Event,
     IterationClosed,
+    PipelinePaused,
 )
+from flo.flow.breaker import Breaker
+from flo.flow.pauses import Pause, Pauses
 
 
 class OpenCommand(msgspec.Struct):
@@ -67,10 +73,23 @@ class OpenWork:
         self.newest_closed: dict[tuple[str, str], int] = {}  # only where an older iteration is still open
         self._open_seqs: dict[tuple[str, str], set[int]] = {}
         self.expected: dict[str, dict[str, OpenCommand]] = {}  # signal type -> command key -> who waits
+        self.pauses = Pauses()
+        self.breaker = Breaker()
+        self.pipelines: Mapping[str, PipelineDefinition] = {}
+        self.pipeline_of: dict[str, PipelineDefinition] = {}  # by loop
+        self.revision = ""
+
+    def turn_to(self, definition: BundleDefinition) -> None:
+        """The pipelines of the bundle in force."""
+        self.revision = definition.revision
+        self.pipelines = definition.pipelines
+        self.pipeline_of = {
+            loop: pipeline for pipeline in definition.pipelines.values() for loop in pipeline.loops
+        }
 
     def apply(self, event: Event) -> None:
         """Bring the view up to one event. Events that concern nothing open change nothing."""
-        if isinstance(event, CommandIssued):
+        if isinstance(event, CommandIssued | CommandReissued):
             self._apply_issued(event.command)
         elif isinstance(event, Attempted):
             waiting = self.commands.get(event.command_key)
@@ -82,8 +101,13 @@ class OpenWork:
             self._apply_outcome(event)
         elif isinstance(event, IterationClosed):
             self._apply_closed(event)
-        elif isinstance(event, DeadLetter) and event.reason == "unknown-fate":
-            self._apply_parked(event)
+        elif isinstance(event, DeadLetter):
+            self._apply_dead_letter(event)
+        else:
+            if isinstance(event, PipelinePaused):
+                for loop in event.loops:  # it takes as many dead letters again to pause it again
+                    self.breaker.forget(loop)
+            self.pauses.apply(event)
 
     def _apply_issued(self, command: Command) -> None:
         waiting = OpenCommand(command)
@@ -130,6 +154,14 @@ class OpenWork:
             end = _END_BY_OUTCOME[event.outcome]
             iteration.worst = max(iteration.worst, end, key=_SEVERITY.index)
 
+    def _apply_dead_letter(self, event: DeadLetter) -> None:
+        """Recovery counts for the breaker what was counted live."""
+        pipeline = self.pipeline_of.get(event.loop)
+        if pipeline is not None and pipeline.breaker is not None:
+            self.breaker.count(event.loop, event.at_ns, pipeline.breaker)
+        if event.reason == "unknown-fate":
+            self._apply_parked(event)
+
     def _apply_parked(self, event: DeadLetter) -> None:
         waiting = self.commands.get(event.command_key or "")
         if waiting is not None:
@@ -159,15 +191,27 @@ class OpenWork:
     def snapshot(self) -> bytes:
         """All that is open, for a checkpoint."""
         closed = [(loop, key, seq) for (loop, key), seq in self.newest_closed.items()]
-        return _encode((list(self.commands.values()), list(self.iterations.values()), closed))
+        pauses, incidents = self.pauses.snapshot()
+        return _encode(
+            _Snapshot(
+                list(self.commands.values()),
+                list(self.iterations.values()),
+                closed,
+                pauses,
+                incidents,
+                self.breaker.snapshot(),
+            )
+        )
 
     def restore(self, snapshot: bytes) -> None:
-        commands, iterations, closed = _decode(snapshot)
-        self.newest_closed = {(loop, key): seq for loop, key, seq in closed}
-        self.iterations = {(item.loop, item.key, item.seq): item for item in iterations}
+        held = _decode(snapshot)
+        self.pauses.restore(held.pauses, held.incidents)
+        self.breaker.restore(held.dead)
+        self.newest_closed = {(loop, key): seq for loop, key, seq in held.closed}
+        self.iterations = {(item.loop, item.key, item.seq): item for item in held.iterations}
         for loop, key, seq in self.iterations:
             self._open_seqs.setdefault((loop, key), set()).add(seq)
-        for waiting in commands:
+        for waiting in held.commands:
             self.commands[waiting.command.key] = waiting
             if waiting.command.expect_signal is not None and waiting.state != "parked":
                 self.expected.setdefault(waiting.command.expect_signal, {})[waiting.command.key] = waiting
@@ -178,7 +222,16 @@ class OpenWork:
         """It has a `deadline_ns` now. Only who acts on time keeps a list of these: a mere view would never empty it."""
 
 
+class _Snapshot(msgspec.Struct, array_like=True):
+    """What a checkpoint holds of all this. Fields are only ever added, with defaults."""
+
+    commands: list[OpenCommand]
+    iterations: list[OpenIteration]
+    closed: list[tuple[str, str, int]]
+    pauses: list[Pause] = []
+    incidents: dict[str, int] = {}
+    dead: dict[str, list[int]] = {}
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(
-    tuple[list[OpenCommand], list[OpenIteration], list[tuple[str, str, int]]]
-).decode
+_decode = msgspec.msgpack.Decoder(_Snapshot).decode

@@ -40,6 +40,7 @@ class Reconciler(OpenWork):
     def __init__(self, action: Callable[[str, str, int], CompiledAction | None]) -> None:
         super().__init__()
         self._action = action  # (loop, rule, n) -> the action under the bundle in force
+        self.told_of_dead: Callable[[DeadLetter, Group], None] = _nobody
         self._timers: list[tuple[int, str]] = []
 
     # -- deciding -----------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ class Reconciler(OpenWork):
                 if event.reason == "unknown-fate" and waiting is not None:
                     self._park(waiting, event, group)
                 else:
-                    group.events.append(event)
+                    self.dead(event, group)
             elif waiting is None or waiting.state == "parked":
                 continue
             elif isinstance(event, CommandOutcome):
@@ -145,7 +146,8 @@ class Reconciler(OpenWork):
 
     def _park(self, waiting: OpenCommand, event: DeadLetter, group: Group) -> None:
         """Nobody can say whether it was done: a person decides, and nothing is sent again."""
-        self._add(group, event)
+        self._apply_parked(event)
+        self.dead(event, group)
         self._close(group, waiting.command, "parked", event.at_ns, event.detail)
 
     # -- time ---------------------------------------------------------------------------------------------
@@ -224,22 +226,32 @@ class Reconciler(OpenWork):
                     self._end(group, command_key, "expired", group.decided_ns, detail=f"killed: {note}")
         return killed
 
+    def give_up(self, command_key: str, detail: str, group: Group) -> None:
+        """A person has decided of a command of unknown fate: it is not waited for any more."""
+        waiting = self.commands.get(command_key)
+        if waiting is not None and waiting.state == "parked":
+            self._end(group, command_key, "failed", group.decided_ns, detail=detail)
+
     def _add(self, group: Group, event: Event) -> None:
         group.events.append(event)
         self.apply(event)
 
+    def dead(self, letter: DeadLetter, group: Group) -> None:
+        """Record a dead letter, and let whoever watches them act within the same group."""
+        group.events.append(letter)
+        self.told_of_dead(letter, group)
+
     def _dead_letter(self, group: Group, command: Command, reason: str, detail: str) -> None:
-        group.events.append(
-            DeadLetter(
-                loop=command.loop,
-                reason=reason,
-                detail=detail,
-                at_ns=group.decided_ns,
-                command_key=command.key,
-                decision_id=command.decision_id,
-                key=command.loop_key,
-            )
+        letter = DeadLetter(
+            loop=command.loop,
+            reason=reason,
+            detail=detail,
+            at_ns=group.decided_ns,
+            command_key=command.key,
+            decision_id=command.decision_id,
+            key=command.loop_key,
         )
+        self.dead(letter, group)
 
     def _end(
         self,
@@ -286,3 +298,7 @@ class Reconciler(OpenWork):
             detail=detail,
         )
         self._add(group, closed)
+
+
+def _nobody(letter: DeadLetter, group: Group) -> None:
+    """Nobody watches."""

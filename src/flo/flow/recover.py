@@ -14,7 +14,7 @@ from flo.core.record import Applied, GroupView
 from flo.core.record.group import SectionView
 from flo.core.signal import Envelope, parse_signal, time_from_text
 from flo.flow.inputs import decode_data, effective_context
-from flo.flow.mark_blocks import MARK_REFUSED
+from flo.flow.mark_blocks import MARK_REFUSED, MARK_REPLAY
 from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route
@@ -51,9 +51,10 @@ class Fold:
         """The recorded signals are the de-duplication marks."""
         self.marks.turn(group.decided_ns, number)
         for row, (event, raw) in enumerate(events):
-            if group.marks.get(row, 0) & MARK_REFUSED:
+            flags = group.marks.get(row, 0)
+            if flags & MARK_REFUSED:
                 self.marks.add_refused(event.source, event.id, raw)
-            else:
+            elif not flags & MARK_REPLAY:
                 self.marks.add(event.source, event.id)
 
     def _section(

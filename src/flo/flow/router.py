@@ -98,8 +98,11 @@ def _select(field: str, crowd: list[Route], routes: list[Route]) -> Select:
 class Router:
     """By type; `routes` is read directly on the hot path, `select` narrows crowded types."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(
+        self, routes: Iterable[Route], pipelines: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
         self.all = tuple(routes)
+        self.pipelines = pipelines or {}  # their loops
         self._by_name = {route.name: route for route in self.all}
         by_type: dict[str, list[Route]] = {}
         for route in self.all:
@@ -122,6 +125,9 @@ class Router:
             select = _selection(found)
             if select is not None:
                 self.select[type] = select
+
+    def named(self, loop: str) -> Route | None:
+        return self._by_name.get(loop)
 
     def close_group(self, group: Group) -> None:
         """The loops that met a signal of this group begin the next one anew; thousands may have met none."""

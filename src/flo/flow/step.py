@@ -16,6 +16,7 @@ from flo.core.command import Command
 from flo.core.context import Context, context_of
 from flo.core.contract import ContractViolation
 from flo.core.errors import SignalRejected
+from flo.core.loop.definition import BundleDefinition
 from flo.core.loop.program import EXIT_ERROR, Row
 from flo.core.record import DeadLetter, Group, Killed
 from flo.core.signal import Envelope, parse_signal, time_from_text
@@ -23,6 +24,8 @@ from flo.flow.express import PATIENCE_MAX, Express
 from flo.flow.inputs import decode_data, effective_context, nothing_fetched, root_context
 from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.marks import Marks
+from flo.flow.parking import Parking
+from flo.flow.pipelines import watch
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route, Router
 from flo.ports.service import ACCEPTED, DUPLICATE, Receipt
@@ -48,6 +51,10 @@ class Step:
         self.marks = marks
         self.reconciler = reconciler
         self.shard = shard
+        self.replay_of: str | None = None  # the dead letter that is being replayed
+        self.parking = Parking(reconciler.pauses)
+        reconciler.pauses.changed = lambda: self.parking.turn_to(self.router)
+        reconciler.told_of_dead = lambda letter, group: watch(reconciler, letter, group)
         self.counts: dict[str, int] = {"accepted": 0, "duplicate": 0, "rejected": 0, "late": 0}
 
     @property
@@ -56,15 +63,21 @@ class Step:
 
     @router.setter
     def router(self, router: Router) -> None:
-        """From the next signal on, these loops decide."""
         self._router = router
         self._express = Express(router)
+
+    def turn_to(self, router: Router, definition: BundleDefinition) -> None:
+        """From the next signal on, decide by this bundle."""
+        self.router = router
+        self.reconciler.turn_to(definition)
+        self.parking.turn_to(router)
 
     def run(self, batch: Sequence[Submission], group: Group) -> list[list[Receipt]]:
         """Decide a batch into `group`. Receipts are in the order of the signals."""
         self.marks.turn(group.decided_ns, group.block)
         group.received_ns = group.decided_ns
         receipts = [self._submission(submission, group) for submission in batch]
+        self.parking.close(group)
         self.router.close_group(group)
         for each in receipts:
             self._count(each)
@@ -94,7 +107,9 @@ class Step:
         place, patience = 0, 1
         while place < len(raws):
             began = place
-            place, strict = express.run(raws, began, group, receipts, self.marks, self._unusual)
+            place, strict = express.run(
+                raws, began, group, receipts, self.marks, self.parking.types, self._unusual
+            )
             submission.strict = submission.strict or strict
             patience = 1 if place > began else min(2 * patience, PATIENCE_MAX)
             if place < len(raws):
@@ -107,23 +122,21 @@ class Step:
         self, submission: Submission, start: int, end: int, group: Group, receipts: list[Receipt]
     ) -> None:
         """Signals of any kind, one after the other."""
-        now = group.decided_ns
-        marks, hot = self.marks, self.marks.hot
-        older = marks.older
+        now, raws = group.decided_ns, group.raws
+        marks, hot, older = self.marks, self.marks.hot, self.marks.older
         routes, select = self.router.routes, self.router.select
         expected = self.reconciler.expected
         masks, only, detailed = self.router.masks, submission.only, submission.detailed
-        relaxed_types, strict = self.router.relaxed_types, submission.strict
-        raws = group.raws
+        relaxed_types, parking = self.router.relaxed_types, self.parking.types
+        found: Sequence[Route]
+        strict = submission.strict
         for index in range(start, end):
             raw = submission.raws[index]
+            parked: list[str] | None = None
             try:
                 event = parse_signal(raw)
-                time = event.time
-                t = now if time is None else time_from_text(time)
-                context = (
-                    None if event.floroot is None and event.floparent is None else context_of(event, now)
-                )
+                t = now if event.time is None else time_from_text(event.time)
+                context = context_of(event, now)
             except SignalRejected as error:
                 receipts.append(Receipt("rejected", error.reason, error.detail))
                 continue
@@ -142,14 +155,22 @@ class Step:
             if only and index in only:
                 found = tuple(route for route in found if route.name in only[index])
             strict = strict or type not in relaxed_types
+            if parking and type in parking:
+                found, parked = self.parking.split(found)
+                if parked and masks and type in masks:
+                    receipts.append(self.parking.refuse(type))
+                    continue
             if masks and type in masks:
                 raw = masks[type].hide(raw)
             needs = submission.needs.get(index) if submission.needs else None
             decided: list[str] | None = [] if detailed else None
-            refusal = self._decide(group, found, event, raw, t, context, needs, decided)
-            if refusal is _REPEATED:
+            refusal = self.decide(group, found, event, raw, t, context, needs, decided)
+            if refusal is REPEATED:
                 receipts.append(DUPLICATE)
                 continue
+            if parked:
+                self.parking.park(parked, len(raws))
+                refusal = None
             if type in expected:
                 self.reconciler.observe(event, t, group)
             if context is not None:
@@ -166,7 +187,7 @@ class Step:
             raws.append(raw)
         submission.strict = strict
 
-    def _decide(
+    def decide(
         self,
         group: Group,
         routes: Sequence[Route],
@@ -177,7 +198,7 @@ class Step:
         needs: Mapping[str, Mapping[str, Any]] | None,
         decided: list[str] | None,
     ) -> Receipt | None:
-        """One signal meets its loops. None: taken; otherwise why every one of them refused it."""
+        """One signal, at the next row of the group, meets its loops. None: taken; else why every one refused it."""
         row, now = len(group.raws), group.decided_ns
         refusal: Receipt | None = None
         taken = not routes
@@ -225,15 +246,22 @@ class Step:
 
         `before`: what another loop had to say of this signal.
         """
-        if before is _REPEATED or (before is None and self.marks.refused_before(event.source, event.id, raw)):
-            return _REPEATED
-        row = len(group.raws)
+        if before is REPEATED or (
+            before is None
+            and self.replay_of is None
+            and self.marks.refused_before(event.source, event.id, raw)
+        ):
+            return REPEATED
         mask = self.router.masks.get(event.type)
         detail = str(error) if mask is None else mask.refusal(error)
-        group.events.append(
-            DeadLetter(loop=route.name, reason="contract", detail=detail, at_ns=group.decided_ns, signal=row)
-        )
+        self.dead_letter(group, route.name, "contract", detail)
         return before or Receipt("rejected", "contract", detail)
+
+    def dead_letter(self, group: Group, loop: str, reason: str, detail: str, **about: Any) -> None:
+        """A dead letter of the signal at the next row of the group, or of the row that `signal` says."""
+        about = {"signal": len(group.raws), "replay_of": self.replay_of, **about}
+        letter = DeadLetter(loop=loop, reason=reason, detail=detail, at_ns=group.decided_ns, **about)
+        self.reconciler.dead(letter, group)
 
     def _dead(self, group: Group, route: Route, event: Envelope, data: Any, t: int, context: Context) -> bool:
         """Past its deadline or its hops, a context dies: one `killed` row, no decision, no command.
@@ -285,18 +313,13 @@ class Step:
         if exit == EXIT_ERROR:
             error = extra["error"]
             where = f"rule {error['rule']}: " if error["rule"] else ""
-            group.events.append(
-                DeadLetter(
-                    loop=route.name,
-                    reason="expression",
-                    detail=f"{where}{error['message']}",
-                    at_ns=group.decided_ns,
-                    signal=row,
-                    decision_id=decision_id,
-                    key=key or None,
-                    applied=extra["applied"],
-                )
-            )
+            about = {
+                "signal": row,
+                "decision_id": decision_id,
+                "key": key or None,
+                "applied": extra["applied"],
+            }
+            self.dead_letter(group, route.name, "expression", f"{where}{error['message']}", **about)
         if extra.get("late"):
             self.counts["late"] += 1
         intents = extra.pop("commands", None)
@@ -360,4 +383,4 @@ class Step:
 
 
 _NOTHING = object()
-_REPEATED = Receipt("duplicate", "contract")
+REPEATED = Receipt("duplicate", "contract")

@@ -34,6 +34,22 @@ class Page(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
+class DeadLetterOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters are to be replayed or dropped: one page of them, oldest first.
+
+    `query` keys: loop, reason, key, since, until (RFC 3339). `ids`: where given, these and no others. `cursor`: what the
+    page before answered as `next`. `resend`: also commands whose engine may then do them twice.
+    """
+
+    query: Mapping[str, str] = {}
+    ids: tuple[str, ...] = ()
+    cursor: str | None = None
+    limit: int = 1_000
+    note: str = ""
+    resend: bool = False
+    dry_run: bool = False
+
+
 class NotFound(LookupError):
     """No such decision, loop, pipeline ...: the message names it and the nearest that exists."""
 
@@ -86,6 +102,27 @@ class Service(Protocol):
 
     async def kill(self, loop: str, key: str | None, note: str) -> dict[str, Any]:
         """End the open iterations of a loop (or of one key): queued commands are dropped, each with a `killed` row."""
+        ...
+
+    async def pipelines(self) -> list[dict[str, Any]]:
+        """Every pipeline, the paused ones first: since when, by whom and why, and how much is parked."""
+        ...
+
+    async def pause(self, pipeline: str, note: str) -> dict[str, Any]:
+        """Park the pipeline's signals from here on, and pause its jobs where their engines can. Repeatable."""
+        ...
+
+    async def resume(self, pipeline: str, note: str) -> dict[str, Any]:
+        """Decide what is parked, in order, once each; then the pipeline runs. Returns before that is done."""
+        ...
+
+    async def replay_dead_letters(self, asked: DeadLetterOrder) -> dict[str, Any]:
+        """Decide a page of dead letters again, or send their commands again, once each: how many of what, which were kept
+        and why, and `next`."""
+        ...
+
+    async def drop_dead_letters(self, asked: DeadLetterOrder) -> dict[str, Any]:
+        """Let a page of dead letters leave."""
         ...
 
     def stream(self) -> AsyncIterator[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.core.bundle.bundles import LOOP, messages, read
 
+from flo.core.loop.definition import BreakerDefinition
+
 
 @pytest.mark.parametrize(
     ("flo", "expected"),
@@ -36,7 +38,10 @@ from tests.core.bundle.bundles import LOOP, messages, read
         ("pipelines: {p: {loops: [cards], jobs: [x.y]}}", "no engine is called `x`"),
         ("pipelines: {p: {loops: [cards], on_call: x}}", "no engine is called `x`"),
         ("engines: {s: {kind: python}}\npipelines: {p: {loops: [cards], on_call: s}}", "2:42: pipeline"),
-        ("pipelines: {p: {loops: [cards], breaker: {dead_letters: 5}}}", "`breaker` is not in this release"),
+        ("pipelines: {p: {loops: [cards], breaker: {dead_letters: 0}}}", "`0` is out of range: at least 1"),
+        ("pipelines: {p: {loops: [cards], breaker: {deadletters: 5}}}", "did you mean `dead_letters`?"),
+        ("pipelines: {p: {loops: [cards], breaker: never}}", "stands where keys are expected"),
+        ("pipelines: {p: {loops: [cards], breaker: off}}", "ok"),
         ("retention: {state: 7d}", "`state` is not in this release"),
         ("pipelines: {p: {}}", "holds nothing"),
         ("dependencies: {d: {kind: grpc, url: 'http://h/{key}'}}", "`grpc` is none of http"),
@@ -60,3 +65,14 @@ def test_a_mistake_in_flo_yaml_is_named_where_it_stands(flo: str, expected: str)
     assert definition is None
     assert expected in messages(problems)
     assert len(problems) == 1, messages(problems)
+
+
+def test_a_breaker_has_its_defaults_is_set_or_is_off() -> None:
+    flo = "pipelines: {a: {loops: [cards]}, b: {loops: [c2], breaker: {within: 2m}}, c: {loops: [c3], breaker: off}}"
+    loops = {f"loops/{name}.yaml": LOOP.replace(b"cards", name.encode()) for name in ("cards", "c2", "c3")}
+    definition, problems = read(loops, flo=flo)
+    assert not problems
+    assert definition is not None
+    assert definition.pipelines["a"].breaker == BreakerDefinition(5, 60 * 10**9)
+    assert definition.pipelines["b"].breaker == BreakerDefinition(5, 120 * 10**9)
+    assert definition.pipelines["c"].breaker is None

@@ -14,16 +14,17 @@ from flo.core.bundle.report import Report, nearest
 from flo.core.bundle.section import Section, map_entries, read_section, texts_with_places
 from flo.core.bundle.settings import NAME, NAME_HELP, EngineKind, Setting
 from flo.core.bundle.tables import (
+    BREAKER_KEYS,
     DEPENDENCY_KEYS,
     ENGINE_KEYS,
     FLO_KEYS,
     PIPELINE_KEYS,
     RETENTION_KEYS,
     SOURCE_KEYS,
-    UNBUILT_PIPELINE_KEYS,
     UNBUILT_RETENTION_KEYS,
 )
 from flo.core.loop.definition import (
+    BreakerDefinition,
     DependencyDefinition,
     EngineDefinition,
     PipelineDefinition,
@@ -190,7 +191,7 @@ def _pipeline(
     key: ScalarNode, node: Node, names: Names, homes: dict[str, str], report: Report
 ) -> PipelineDefinition:
     what = f"pipeline `{key.text[:60]}`"
-    section = read_section(node, PIPELINE_KEYS, what, report, UNBUILT_PIPELINE_KEYS)
+    section = read_section(node, PIPELINE_KEYS, what, report)
     loops, jobs, on_call = section["loops"] or (), section["jobs"] or (), section["on_call"]
     for name, place in texts_with_places(section, "loops"):
         if name not in names.loops:
@@ -203,19 +204,38 @@ def _pipeline(
             )
         homes.setdefault(name, key.text)
         names.on_call.setdefault(name, on_call)
+    pausable = set()
     for name, place in texts_with_places(section, "jobs"):
         engine, dot, job = name.partition(".")
         if not dot or not job:
             report.add(place, f"{what}: job `{name[:60]}` names no engine", "write `engine.job`")
         elif engine not in names.engines:
             report.add(place, f"{what}: no engine is called `{engine[:60]}`", nearest(engine, names.engines))
+        elif (kind := names.engines[engine]) is not None and {"pause", "resume"} <= kind.verbs:
+            pausable.add(name)
     if on_call is not None:
         _check_on_call(on_call, section, what, names, report)
     if not loops and not jobs and not section.refused:
         report.add(section.place, f"{what} holds nothing", "list its `loops` or `jobs`, or leave it out")
     return PipelineDefinition(
-        name=key.text, loops=tuple(loops), place=key.place, jobs=tuple(jobs), on_call=on_call
+        name=key.text,
+        loops=tuple(loops),
+        place=key.place,
+        jobs=tuple(jobs),
+        pausable=frozenset(pausable),
+        on_call=on_call,
+        breaker=_breaker(section, what, report),
     )
+
+
+def _breaker(section: Section, what: str, report: Report) -> BreakerDefinition | None:
+    node = section.nodes.get("breaker")
+    if node is None:
+        return BreakerDefinition()
+    if isinstance(node, ScalarNode) and node.text == "off":
+        return None
+    read = read_section(node, BREAKER_KEYS, f"{what}, `breaker`", report)
+    return BreakerDefinition(dead_letters=read["dead_letters"], within_ns=read["within"])
 
 
 def _check_on_call(on_call: str, section: Section, what: str, names: Names, report: Report) -> None:

@@ -65,6 +65,18 @@ PIPELINE_KEYS: Mapping[str, Setting] = {
     "loops": Setting("texts", default=[], help="Names of loops; a loop belongs to one pipeline at most"),
     "jobs": Setting("texts", default=[], help="Jobs of engines, as `engine.job`"),
     "on_call": Setting("text", help="The engine that `page` goes to"),
+    "breaker": Setting(
+        "section",
+        table="breaker",
+        help="What pauses it by itself, the defaults where not given; `off`: nothing",
+    ),
+}
+
+BREAKER_KEYS: Mapping[str, Setting] = {
+    "dead_letters": Setting(
+        "int", default=5, minimum=1, maximum=1_000, help="So many dead letters of one loop pause the pipeline"
+    ),
+    "within": Setting("duration", default="60s", minimum="1s", maximum="1d", help="Within this time"),
 }
 
 DEPENDENCY_KEYS: Mapping[str, Setting] = {
@@ -232,9 +244,6 @@ UNBUILT_RULE_KEYS: Mapping[str, str] = {
     "clear": "use `once_within` to keep it from firing again at once",
     "settle": "use `once_within` to keep changes apart",
 }
-UNBUILT_PIPELINE_KEYS: Mapping[str, str] = {
-    "breaker": "leave it out: dead letters show in `flo loops` and the metrics, nothing pauses by itself yet",
-}
 UNBUILT_RETENTION_KEYS: Mapping[str, str] = {
     "state": "leave it out: the state of every key is kept",
     "dead_letters": "leave it out: dead letters are kept as long as the ledger",
@@ -247,6 +256,7 @@ TABLES: Mapping[str, tuple[str, Mapping[str, Setting]]] = {
     "engines": ("An engine, under `engines` in `flo.yaml`; its kind adds keys", ENGINE_KEYS),
     "sources": ("A source, under `sources` in `flo.yaml`; its kind adds keys", SOURCE_KEYS),
     "pipelines": ("A pipeline, under `pipelines` in `flo.yaml`", PIPELINE_KEYS),
+    "breaker": ("`breaker` of a pipeline", BREAKER_KEYS),
     "dependencies": ("A dependency, under `dependencies` in `flo.yaml`", DEPENDENCY_KEYS),
     "retention": ("`retention` in `flo.yaml`", RETENTION_KEYS),
     "loops": ("A loop, `loops/<name>.yaml`", LOOP_KEYS),

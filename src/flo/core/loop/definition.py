@@ -191,6 +191,14 @@ class DependencyDefinition:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerDefinition:
+    """So many dead letters of one loop within a time pause its pipeline."""
+
+    dead_letters: int = 5
+    within_ns: int = 60_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineDefinition:
     """A group of loops and engine jobs that is paused and resumed as one."""
 
@@ -198,7 +206,9 @@ class PipelineDefinition:
     loops: tuple[str, ...]
     place: Place
     jobs: tuple[str, ...] = ()
+    pausable: frozenset[str] = frozenset()  # those of the jobs whose engine can pause and resume
     on_call: str | None = None
+    breaker: BreakerDefinition | None = BreakerDefinition()  # None: turned off
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,18 @@ from flo.core.record.event import (
     Attempted,
     CommandIssued,
     CommandOutcome,
+    CommandReissued,
     DeadLetter,
     DeadLetterDropped,
     Event,
     IterationClosed,
     Killed,
     Note,
+    PipelinePaused,
+    PipelineResumed,
+    PipelineRunning,
+    SignalsParked,
+    SignalsReplayed,
 )
 from flo.core.record.group import DecisionSection, Group, GroupView, decode_group, encode_group
 
@@ -21,6 +27,7 @@ __all__ = [
     "Attempted",
     "CommandIssued",
     "CommandOutcome",
+    "CommandReissued",
     "DeadLetter",
     "DeadLetterDropped",
     "DecisionSection",
@@ -30,6 +37,11 @@ __all__ = [
     "IterationClosed",
     "Killed",
     "Note",
+    "PipelinePaused",
+    "PipelineResumed",
+    "PipelineRunning",
+    "SignalsParked",
+    "SignalsReplayed",
     "decode_group",
     "encode_group",
 ]

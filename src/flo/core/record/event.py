@@ -71,6 +71,7 @@ class DeadLetter(_Event, frozen=True, kw_only=True, tag="dead"):
 
     `signal` is the row in this block's signals; a command's dead letter has `command_key` instead.
     `applied`: the loop's state already holds the signal, so a replay must not count it again.
+    `replay_of`: the dead letter that was replayed and came to this.
     """
 
     loop: str
@@ -82,15 +83,19 @@ class DeadLetter(_Event, frozen=True, kw_only=True, tag="dead"):
     decision_id: str | None = None
     key: str | None = None
     applied: bool = False
+    replay_of: str | None = None
 
 
 class DeadLetterDropped(_Event, frozen=True, kw_only=True, tag="dropped"):
-    """A dead letter that left: dropped by a person with a reason, or replayed."""
+    """A dead letter that left: dropped by a person with a reason, replayed, or overtaken by a corrected signal that was
+    sent under the same id.
+    """
 
     dead_letter_id: str
-    how: str  # dropped | replayed
+    how: str  # dropped | replayed | overtaken
     note: str
     at_ns: int
+    loop: str = ""
 
 
 class Killed(_Event, frozen=True, kw_only=True, tag="killed"):
@@ -126,6 +131,74 @@ class Applied(_Event, frozen=True, kw_only=True, tag="bundle"):
     by: str = ""
 
 
+class CommandReissued(_Event, frozen=True, kw_only=True, tag="reissued"):
+    """A person sent a command again, under its own key, whatever had become of it: it is owed from this block on.
+
+    `ask`: its engine is asked by the key before anything is sent.
+    """
+
+    command: Command
+    dead_letter_id: str
+    note: str
+    at_ns: int
+    ask: bool = False
+
+
+class PipelinePaused(_Event, frozen=True, kw_only=True, tag="paused"):
+    """From here on signals for these loops are parked. `incident` counts a pipeline's pauses: all shards number them
+    alike, so what is commanded because of one has one key.
+    """
+
+    pipeline: str
+    by: str  # breaker | operator
+    reason: str
+    at_ns: int
+    incident: int
+    loops: list[str]
+    loop: str | None = None  # the one whose dead letters opened the breaker
+
+
+class SignalsParked(_Event, frozen=True, kw_only=True, tag="parked"):
+    """Signals of this block that one loop of a paused pipeline has not decided: runs of rows, as (first, how many)."""
+
+    pipeline: str
+    loop: str
+    block: int
+    rows: list[tuple[int, int]]
+
+
+class PipelineResumed(_Event, frozen=True, kw_only=True, tag="resumed"):
+    """What was parked is decided from here on, oldest first; what comes meanwhile is parked behind it."""
+
+    pipeline: str
+    note: str  # what failed, what was changed
+    by: str
+    at_ns: int
+
+
+class SignalsReplayed(_Event, frozen=True, kw_only=True, tag="replayed"):
+    """Signals that stand in this block a second time, decided here: runs of rows, as (first row here, how many, block
+    they were taken in, first row there, when that was).
+
+    Of a drain: `pipeline`, how many of each loop were `decided`, and where it goes on: everything parked before
+    (`block`, `row`) has been decided.
+    """
+
+    rows: list[tuple[int, int, int, int, int]]
+    pipeline: str = ""
+    decided: dict[str, int] = {}
+    block: int = 0
+    row: int = 0
+
+
+class PipelineRunning(_Event, frozen=True, kw_only=True, tag="running"):
+    """Nothing is parked any more: the pipeline's signals are decided as they come."""
+
+    pipeline: str
+    at_ns: int
+    decided: int
+
+
 Event = (
     CommandIssued
     | Attempted
@@ -137,4 +210,10 @@ Event = (
     | Killed
     | Note
     | Applied
+    | CommandReissued
+    | PipelinePaused
+    | SignalsParked
+    | PipelineResumed
+    | SignalsReplayed
+    | PipelineRunning
 )

@@ -152,6 +152,11 @@ class HttpSource:
     def loop(self, name: str) -> dict[str, Any]:
         return self._object(f"/v1/loops/{quote(name, safe='')}")
 
+    def pipelines(self) -> list[dict[str, Any]]:
+        pipelines = self._client.ask("GET", "/v1/pipelines")["pipelines"]
+        assert isinstance(pipelines, list)
+        return pipelines
+
     def dead_letter(self, dead_letter_id: str) -> dict[str, Any]:
         return self._object(f"/v1/dead-letters/{quote(dead_letter_id, safe='')}")
 

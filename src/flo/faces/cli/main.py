@@ -28,6 +28,8 @@ COMMANDS: dict[str, str] = {
     "explain": "explain",
     "loops": "loops",
     "dead": "dead",
+    "pause": "pause",
+    "resume": "resume",
     "kill": "kill",
     "export": "export",
     "demo": "demo",

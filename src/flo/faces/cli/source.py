@@ -34,6 +34,8 @@ class Source(Protocol):
 
     def loop(self, name: str) -> dict[str, Any]: ...
 
+    def pipelines(self) -> list[dict[str, Any]]: ...
+
     def dead_letter(self, dead_letter_id: str) -> dict[str, Any]: ...
 
     def close(self) -> None: ...
@@ -102,6 +104,9 @@ class DataSource:
 
     def loop(self, name: str) -> dict[str, Any]:
         return self._run(_awaited(self._service.loop(name)))
+
+    def pipelines(self) -> list[dict[str, Any]]:
+        return self._run(_awaited(self._service.pipelines()))
 
     def dead_letter(self, dead_letter_id: str) -> dict[str, Any]:
         return self._run(_awaited(self._service.dead_letter(dead_letter_id)))

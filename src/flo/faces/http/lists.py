@@ -41,7 +41,7 @@ def read_query(
                 raise Refused("bad-request", "cursor: give back the `next` of the last page, unchanged")
             cursor = value
         elif name in filters:
-            query[name] = _filter(name, value)
+            query[name] = check_filter(name, value)
         else:
             raise Refused("bad-request", _unknown_parameter(name, (*filters, "limit", "cursor")))
     return query, limit, cursor
@@ -53,7 +53,8 @@ def _limit(value: str, limit_max: int) -> int:
     return int(value)
 
 
-def _filter(name: str, value: str) -> str:
+def check_filter(name: str, value: str) -> str:
+    """A filter's value; `Refused` says what it should be."""
     if not value or len(value) > VALUE_CHARS_MAX:
         raise Refused("bad-request", f"{name}: 1 to {VALUE_CHARS_MAX} characters")
     if name in ("since", "until"):

@@ -28,7 +28,8 @@ Objects may gain fields: a client must not break on one it does not know. Times 
 
 Bodies may be compressed with gzip. A bad event of a batch is refused alone: the answer's `rejected` names its place,
 a reason and a sentence. Reasons `json`, `cloudevent`, `too-large` and `too-deep`: nothing of it is kept, and where
-no event of a request could be read the whole answer is a 400. With any other reason the event is a dead letter.
+no event of a request could be read the whole answer is a 400. `paused`: its pipeline is paused and its data masked, so
+nothing is kept; send it again later. With any other reason the event is a dead letter.
 Sending an event again (same `source` and `id`) changes nothing and is counted as a duplicate, so a sender that got
 no answer repeats the request.
 

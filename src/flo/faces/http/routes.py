@@ -74,12 +74,31 @@ ROUTES: tuple[Route, ...] = (
         body="Kill", problems=(*_BODY, "not-found", "overloaded", "unavailable"),
     ),
     Route(
+        "GET", "/v1/pipelines", control.get_pipelines, "listPipelines", "read", "Pipelines", problems=_LIST,
+    ),
+    Route(
+        "POST", "/v1/pipelines/{name}/pause", control.post_pause, "pausePipeline", "operate", "PipelineChanged",
+        body="Note", problems=(*_BODY, "not-found", "overloaded", "unavailable"),
+    ),
+    Route(
+        "POST", "/v1/pipelines/{name}/resume", control.post_resume, "resumePipeline", "operate",
+        "PipelineChanged", body="Note", problems=(*_BODY, "not-found", "overloaded", "unavailable"),
+    ),
+    Route(
         "GET", "/v1/dead-letters", lists.get_dead_letters, "listDeadLetters", "read", "DeadLetters",
         filters=DEAD_LETTER_KEYS, problems=_LIST,
     ),
     Route(
         "GET", "/v1/dead-letters/{id}", lists.get_dead_letter, "getDeadLetter", "read", "DeadLetter",
         problems=_ONE,
+    ),
+    Route(
+        "POST", "/v1/dead-letters/replay", control.post_replay, "replayDeadLetters", "operate", "Replayed",
+        body="ReplayOrder", problems=(*_BODY, "overloaded", "unavailable"),
+    ),
+    Route(
+        "POST", "/v1/dead-letters/drop", control.post_drop, "dropDeadLetters", "operate", "Dropped",
+        body="DropOrder", problems=(*_BODY, "overloaded", "unavailable"),
     ),
     Route(
         "GET", "/v1/iterations", lists.get_iterations, "listIterations", "read", "Iterations",

@@ -37,6 +37,20 @@ def _list(plural: str, item: str) -> Schema:
     return _object({plural: {"type": "array", "items": _ref(item)}, "next": cursor})
 
 
+_LETTER_FILTER: dict[str, Schema] = {
+    "loop": TEXT,
+    "reason": TEXT,
+    "key": TEXT,
+    "since": TIME,
+    "until": TIME,
+    "ids": {"type": "array", "maxItems": 1000, "items": TEXT, "description": "these and no others"},
+    "cursor": {**TEXT_OR_NULL, "description": "the `next` of the page before"},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "note": {**TEXT, "description": "why: kept in the ledger"},
+    "dry_run": {"type": "boolean", "description": "only say what would be done"},
+}
+_LETTER_NEXT: Schema = {**TEXT_OR_NULL, "description": "the cursor of the next page, or null at the end"}
+
 SCHEMAS: dict[str, Schema] = {
     "Signal": _object(
         {
@@ -113,6 +127,68 @@ SCHEMAS: dict[str, Schema] = {
         "`bytes`, in the answer for one, is the event as it was received.",
     ),
     "DeadLetters": _list("dead_letters", "DeadLetter"),
+    "Pipeline": _object(
+        {
+            "name": TEXT,
+            "status": {"enum": ["running", "paused", "draining"]},
+            "loops": {"type": "array", "items": TEXT},
+            "jobs": {"type": "array", "items": TEXT, "description": "paused and resumed with it"},
+            "jobs_that_cannot_pause": {"type": "array", "items": TEXT},
+            "on_call": TEXT_OR_NULL,
+            "paused_since": TEXT_OR_NULL,
+            "paused_by": {"enum": ["breaker", "operator", None]},
+            "why": TEXT_OR_NULL,
+            "note": {**TEXT_OR_NULL, "description": "of the resume under way"},
+            "parked": {**COUNT, "description": "signals that wait to be decided"},
+            "parked_by_loop": {"type": "object", "additionalProperties": COUNT},
+            "decided_since_resumed": COUNT,
+        },
+        ("name", "status", "parked"),
+    ),
+    "Pipelines": _list("pipelines", "Pipeline"),
+    "PipelineChanged": {
+        **_object({"name": TEXT, "status": TEXT, "changed": {"type": "boolean"}}),
+        "description": "The pipeline as `Pipeline` has it; `changed`: whether this request did it.",
+    },
+    "Note": {
+        **_object({"note": {**TEXT, "description": "what failed, what was changed: kept in the ledger"}}, ()),
+        "additionalProperties": False,
+    },
+    "ReplayOrder": {
+        **_object(
+            {
+                **_LETTER_FILTER,
+                "resend": {
+                    "type": "boolean",
+                    "description": "also commands whose engine may then do them twice; needs a note",
+                },
+            },
+            (),
+        ),
+        "additionalProperties": False,
+    },
+    "DropOrder": {**_object(_LETTER_FILTER, ()), "additionalProperties": False},
+    "Replayed": _object(
+        {
+            "matched": COUNT,
+            "replayed": COUNT,
+            "failed": {**COUNT, "description": "replayed, and a new dead letter that names the old one"},
+            "overtaken": {**COUNT, "description": "left without being decided: the same id came again since"},
+            "kept": {**COUNT, "description": "cannot be replayed; `not_replayed` says why"},
+            "would_replay": {**COUNT, "description": "of a dry run"},
+            "not_replayed": {
+                "type": "array",
+                "items": _object({"dead_letter_id": TEXT, "why": TEXT}),
+                "description": "the first 20 that were kept",
+            },
+            "next": _LETTER_NEXT,
+        },
+        ("matched", "next"),
+        "What became of one page; counts that are 0 may be left out.",
+    ),
+    "Dropped": _object(
+        {"matched": COUNT, "dropped": COUNT, "would_drop": COUNT, "next": _LETTER_NEXT}, ("matched", "next")
+    ),
     "Iteration": _object(
         {
             "loop": TEXT,

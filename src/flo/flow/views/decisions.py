@@ -9,7 +9,7 @@ from typing import Any
 from flo.core.context import root_id
 from flo.core.errors import SignalRejected, UsageError
 from flo.core.loop.program import LoopProgram
-from flo.core.record import CommandIssued, CommandOutcome, Group, GroupView, decode_group
+from flo.core.record import CommandOutcome, Group, GroupView, decode_group
 from flo.core.record.group import decode_summary
 from flo.core.signal import parse_signal, text_from_time, time_from_text
 from flo.flow.views.listing import Found, Place
@@ -167,9 +167,7 @@ def find_decision(views: Mapping[int, LedgerView], text: str, find: FindProgram)
             f"decision {text}: the bundle of revision {section.revision} is not kept here any more"
         )
     row = section.rows()[row_number]
-    events = group.events()
-    issued = [event for event in events if isinstance(event, CommandIssued)]
-    return decision_record(program, group, section, place, row, group.raws()[row[0]], issued)
+    return decision_record(program, group, section, place, row, group.raws()[row[0]], group.events())
 
 
 def recent_decision(group: Group, text: str, find: FindProgram) -> dict[str, Any]:
@@ -182,8 +180,7 @@ def recent_decision(group: Group, text: str, find: FindProgram) -> dict[str, Any
             f"decision {text}: the bundle of revision {section.revision} is not kept here any more"
         )
     row = section.rows[row_number]
-    issued = [event for event in group.events if isinstance(event, CommandIssued)]
-    return decision_record(program, group, section, place, row, group.raws[row[0]], issued)
+    return decision_record(program, group, section, place, row, group.raws[row[0]], group.events)
 
 
 BLOCKS_AHEAD_MAX = 100_000

@@ -6,7 +6,7 @@ it was decided under. `decision_record` puts both together; `redecide` goes the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from flo.core.expression.conversions import to_cel
 from flo.core.expression.times import duration_text, timestamp_text
 from flo.core.loop.program import EXIT_ERROR, LoopProgram, Row
 from flo.core.loop.support import as_recorded
-from flo.core.record import CommandIssued, DecisionSection, Group, GroupView
+from flo.core.record import CommandIssued, DecisionSection, Event, Group, GroupView, SignalsReplayed
 from flo.core.record.group import SectionView
 from flo.core.signal import Envelope, parse_signal, text_from_time, time_from_text
 from flo.flow.inputs import decode_data
@@ -55,9 +55,10 @@ def decision_record(
     place: tuple[int, int, int, int],
     row: Row,
     raw: bytes,
-    issued: list[CommandIssued],
+    events: Iterable[Event],
 ) -> dict[str, Any]:
-    """The record of §7. `issued` are the block's commands; those of this decision are picked out."""
+    """The record of §7. `events` are the block's: the commands of this decision are picked out, and where its signal
+    stood before, if it did."""
     event = parse_signal(raw)
     own_id = decision_id(*place)
     kept = group.contexts.get(row[0])
@@ -80,7 +81,6 @@ def decision_record(
         holder, at = (state[owner], part) if part else (state, owner)
         holder[at] = None if holder[at] is None else _TEXT_OF[kind](holder[at])
     inputs = row[-2]
-    contract = program.contract
     trace = (
         event.traceparent.split("-")[1] if event.traceparent and event.traceparent.count("-") >= 3 else None
     )
@@ -93,7 +93,7 @@ def decision_record(
         "parent": None if context is None else context.parent,
         "hops": 0 if context is None else context.hops,
         "signal": msgspec.json.decode(raw),
-        "contract": None if contract is None else f"{contract.name}/{contract.version}",
+        "contract": None if program.contract is None else program.contract.id,
         "revision": program.revision,
         "state": state,
         "memory": memory,
@@ -112,11 +112,26 @@ def decision_record(
     }
     if program.mask.paths:
         record["masked"] = list(program.mask.paths)
-    for each in issued:
-        command = each.command
-        if command.decision_id == own_id:
-            record["commands"].append(command_view(command))
+    for each in events:
+        if isinstance(each, CommandIssued) and each.command.decision_id == own_id:
+            record["commands"].append(command_view(each.command))
+        elif isinstance(each, SignalsReplayed) and (before := _before(each, row[0])) is not None:
+            record["replayed"] = before
     return record
+
+
+def _before(event: SignalsReplayed, row: int) -> dict[str, Any] | None:
+    """Where a signal stood before it was decided here: parked, or a dead letter."""
+    for first, many, block, before, taken_ns in event.rows:
+        if first <= row < first + many:
+            how = "parked" if event.pipeline else "dead letter"
+            return {
+                "how": how,
+                "taken": text_from_time(taken_ns),
+                "block": block,
+                "row": before + row - first,
+            }
+    return None
 
 
 def command_view(command: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from flo.core.record import (
     CommandIssued,
     CommandOutcome,
     DeadLetter,
-    DeadLetterDropped,
     Event,
     GroupView,
     IterationClosed,
@@ -21,6 +20,7 @@ from flo.core.record.group import decode_summary
 from flo.core.signal import parse_signal, text_from_time
 from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.views.decisions import query_time
+from flo.flow.views.gone import Gone
 from flo.flow.views.listing import Found, Place
 from flo.ports.service import NotFound
 from flo.ports.store import LedgerView
@@ -73,9 +73,9 @@ def dead_letter_id(shard: int, block: int, place: int) -> str:
 
 
 def dead_letters(
-    query: Mapping[str, str], gone: Mapping[str, str]
+    query: Mapping[str, str], gone: Mapping[int, Gone]
 ) -> Callable[[LedgerView, Place], Iterator[Found]]:
-    """`gone`: dead letters that were dropped or replayed, which are not listed."""
+    """`gone`: by shard, dead letters that were dropped or replayed, which are not listed."""
     check_query(query, DEAD_LETTER_KEYS, "dead letters")
 
     def item(
@@ -83,8 +83,9 @@ def dead_letters(
     ) -> dict[str, Any] | None:
         if not isinstance(event, DeadLetter) or not _matches(event, query, ("loop", "reason", "key")):
             return None
-        own_id = dead_letter_id(view.shard, block, place)
-        return None if own_id in gone else _dead_letter(own_id, event)
+        if gone[view.shard].has(block, place):
+            return None
+        return _dead_letter(dead_letter_id(view.shard, block, place), event)
 
     return search_events(frozenset({"dead"}), query, item)
 
@@ -127,18 +128,8 @@ def _dead_letter(own_id: str, event: DeadLetter) -> dict[str, Any]:
         "command": event.command_key,
         "decision_id": event.decision_id,
         "applied": event.applied,
+        "replay_of": event.replay_of,
     }
-
-
-def gone_dead_letters(view: LedgerView) -> dict[str, str]:
-    """Dead letters that left, and how."""
-    gone: dict[str, str] = {}
-    for header in view.headers(view.last_block()):
-        if "dropped" in decode_summary(header.summary).events:
-            for event in decode_group(view.read(header.number).payload).events():
-                if isinstance(event, DeadLetterDropped):
-                    gone[event.dead_letter_id] = event.how
-    return gone
 
 
 # -- commands ---------------------------------------------------------------------------------------------

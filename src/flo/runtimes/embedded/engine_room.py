@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from flo.core.loop.compiler import BUILT_IN
@@ -12,9 +12,10 @@ from flo.engines.registry import Surroundings, build_engine, is_unchanged
 from flo.flow.dispatch import Dispatcher, Pending
 from flo.flow.dispatch_record import Record
 from flo.flow.fetch import Fetcher
+from flo.flow.open_work import OpenCommand
 from flo.flow.reload import LoadedBundle
 from flo.ports.clock import Clock
-from flo.ports.engine import Engine
+from flo.ports.engine import Engine, KeyClass
 from flo.runtimes.embedded.crash_points import Reached, watched
 from flo.runtimes.embedded.library import Library
 from flo.stores.secret_file import read_secret_file
@@ -78,6 +79,11 @@ class EngineRoom:
         self._engines = engines
         self._functions = bundle.definition.files.get("functions.py")
 
+    def key_class(self, engine: str) -> KeyClass | None:
+        """What an engine promises of keys; None where there is none of this name."""
+        found = self._engines.get(engine)
+        return None if found is None else found[0].key_class
+
     async def fetch_from(self, definition: BundleDefinition) -> Fetcher:
         """The bundle's dependencies; those who still wait on the ones before are answered first."""
         before, self.fetcher = self.fetcher, Fetcher(definition.dependencies, self._clock)
@@ -95,3 +101,12 @@ class EngineRoom:
                 await self.dispatcher.stop(0.0)
         if self.fetcher is not None:
             await self.fetcher.close()
+
+
+def owed(commands: Mapping[str, OpenCommand]) -> list[Pending]:
+    """What the dispatcher still owes; what is parked waits for a person."""
+    return [
+        Pending(command=waiting.command, attempts=waiting.attempts, answered=waiting.state == "answered")
+        for waiting in commands.values()
+        if waiting.state != "parked"
+    ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from flo.core.record import decode_group
 from flo.core.signal import parse_signal, text_from_time, time_from_text
+from flo.flow.mark_blocks import MARK_REPLAY, MARK_TAKEN_LATER
 from flo.flow.views.decisions import query_time
 from flo.runtimes.embedded.checkpointer import SHARED_KEY, decode_meta
 from flo.runtimes.embedded.library import Library
@@ -42,7 +43,10 @@ def _signals(data: Path, shard: int, query: Mapping[str, str]) -> Iterator[dict[
                 for row in section.column("signal")
             }
         for row, raw in enumerate(group.raws()):
-            if wanted is not None and row not in wanted:
+            again = group.marks.get(row, 0) & (
+                MARK_REPLAY | MARK_TAKEN_LATER
+            )  # it stands in an earlier block, too
+            if again if wanted is None else row not in wanted:
                 continue
             event = parse_signal(raw)
             t = group.decided_ns if event.time is None else time_from_text(event.time)

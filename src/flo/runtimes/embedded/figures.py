@@ -11,7 +11,16 @@ from typing import Any
 import prometheus_client as prometheus
 
 from flo.core.loop.program import EXIT_ERROR
-from flo.core.record import CommandIssued, CommandOutcome, DeadLetter, GroupView, Killed
+from flo.core.record import (
+    CommandIssued,
+    CommandOutcome,
+    DeadLetter,
+    DeadLetterDropped,
+    GroupView,
+    Killed,
+    PipelinePaused,
+    SignalsReplayed,
+)
 from flo.core.signal import text_from_time
 from flo.runtimes.embedded.digest import Digest
 
@@ -27,6 +36,7 @@ class LoopFigures:
     decisions: int = 0
     errors: int = 0
     dead_letters: int = 0
+    dead_letters_left: int = 0
     killed: int = 0
     commands: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -52,6 +62,13 @@ class Figures:
         self._dead = self._counter(
             "flo_dead_letters", "Signals and commands that could not be processed", ["loop", "reason"]
         )
+        self._left = self._counter(
+            "flo_dead_letters_left", "Dead letters that were replayed, dropped or overtaken", ["loop", "how"]
+        )
+        self._opened = self._counter(
+            "flo_breaker_opened", "Pipelines paused by dead letters that came too fast", ["pipeline", "loop"]
+        )
+        self._replayed = self._counter("flo_replayed_signals", "Recorded signals decided again", ["from"])
         self._killed = self._counter("flo_killed", "Contexts that died", ["loop", "why"])
         self._commands = self._counter("flo_commands", "Commands issued", ["loop", "engine", "verb"])
         self._outcomes = self._counter("flo_command_outcomes", "What became of commands", ["loop", "outcome"])
@@ -69,7 +86,12 @@ class Figures:
             "flo_queued_signals", "Signals taken and not yet durable", registry=self.registry
         )
         self._keys = prometheus.Gauge("flo_state_keys", "Keys with state", ["loop"], registry=self.registry)
+        self._paused = self._gauge("flo_pipeline_paused", "1 while the pipeline is paused or drains")
+        self._parked = self._gauge("flo_parked_signals", "Signals parked and not decided yet")
         self._seen_counts: dict[str, int] = {}
+
+    def _gauge(self, name: str, about: str) -> prometheus.Gauge:
+        return prometheus.Gauge(name, about, ["pipeline"], registry=self.registry)
 
     def _counter(self, name: str, about: str, labels: list[str]) -> prometheus.Counter:
         return prometheus.Counter(name, about, labels, registry=self.registry)
@@ -123,6 +145,15 @@ class Figures:
         if isinstance(event, DeadLetter):
             self.loop(event.loop).dead_letters += 1
             self._dead.labels(event.loop, event.reason).inc()
+        elif isinstance(event, DeadLetterDropped):
+            self.loop(event.loop).dead_letters_left += 1
+            self._left.labels(event.loop, event.how).inc()
+        elif isinstance(event, PipelinePaused):
+            if event.by == "breaker":
+                self._opened.labels(event.pipeline, event.loop or "").inc()
+        elif isinstance(event, SignalsReplayed):
+            origin = "parked" if event.pipeline else "dead_letter"
+            self._replayed.labels(origin).inc(sum(run[1] for run in event.rows))
         elif isinstance(event, Killed):
             self.loop(event.loop).killed += 1
             self._killed.labels(event.loop, event.why).inc()
@@ -137,7 +168,12 @@ class Figures:
             self._outcomes.labels(loop, event.outcome).inc()
 
     def text(
-        self, counts: Mapping[str, int], open_commands: int, queued: int, keys: Mapping[str, int]
+        self,
+        counts: Mapping[str, int],
+        open_commands: int,
+        queued: int,
+        keys: Mapping[str, int],
+        pipelines: Iterable[Mapping[str, Any]] = (),
     ) -> bytes:
         """Prometheus text. `counts` are the step's own totals; they become counters by their differences."""
         for name, value in counts.items():
@@ -153,14 +189,18 @@ class Figures:
         self._queued.set(queued)
         for loop, count in keys.items():
             self._keys.labels(loop).set(count)
+        for row in pipelines:
+            self._paused.labels(row["name"]).set(row["status"] != "running")
+            self._parked.labels(row["name"]).set(row["parked"])
         return prometheus.generate_latest(self.registry)
 
     def health(self, name: str, now_ns: int, open_iterations: int) -> dict[str, Any]:
         """A loop's health in a line. `needs_attention` says what a person should look at, and is empty when all is well."""
         figures = self.loop(name)
         attention = []
-        if figures.dead_letters:
-            attention.append(f"{figures.dead_letters} dead letter{'s' * (figures.dead_letters != 1)}")
+        dead = figures.dead_letters - figures.dead_letters_left
+        if dead > 0:
+            attention.append(f"{dead} dead letter{'s' * (dead != 1)}")
         for outcome in ("failed", "silent", "expired"):
             if figures.outcomes.get(outcome):
                 attention.append(f"{figures.outcomes[outcome]} commands {outcome}")
@@ -174,9 +214,28 @@ class Figures:
             "decisions": figures.decisions,
             "errors": figures.errors,
             "dead_letters": figures.dead_letters,
+            "dead_letters_left": figures.dead_letters_left,
             "killed": figures.killed,
             "commands": figures.commands,
             "outcomes": dict(figures.outcomes),
             "open_iterations": open_iterations,
             "last_decision": text_from_time(figures.last_ns) if figures.last_ns else None,
         }
+
+
+def needing_a_person_first(
+    lines: Iterable[dict[str, Any]], paused: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Health lines in the order a person should look at them: paused loops, those with something amiss, the rest."""
+    told = []
+    for line in lines:
+        row = paused.get(line["name"])
+        if row is None:
+            told.append(line)
+            continue
+        parked = row["parked_by_loop"].get(line["name"], 0)
+        why = f"pipeline {row['name']} {row['status']} since {row['paused_since']} by {row['paused_by']}: {row['why']}"
+        attention = [f"{why}; {parked} parked", *line["needs_attention"]]
+        told.append({**line, "status": row["status"], "parked": parked, "needs_attention": attention})
+    order = {"paused": 0, "draining": 1, "attention": 2}
+    return sorted(told, key=lambda line: (order.get(line["status"], 3), line["name"]))

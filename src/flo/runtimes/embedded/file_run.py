@@ -77,6 +77,9 @@ async def _feed(runtime: EmbeddedRuntime, signals: Path, size: int, progress: Pr
     summary["decisions"] = sum(loop["decisions"] for loop in loops)
     summary["dead_letters"] = sum(loop["dead_letters"] for loop in loops)
     summary["seconds"] = round(decided_s, 3)
+    paused = [row for row in await runtime.pipelines() if row["status"] != "running"]
+    if paused:  # their signals are taken, and decided when `flo run` on this data is told to resume them
+        summary["parked"] = {row["name"]: row["parked"] for row in paused}
     return summary
 
 

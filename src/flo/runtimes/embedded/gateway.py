@@ -33,10 +33,10 @@ class Gateway:
     def __init__(self, ports: Sequence[ShardPort], clock: Clock) -> None:
         self._ports = ports
         self._clock = clock
-        self._router = Router(())
+        self.router = Router(())
         self._needs: NeedsFetcher | None = None
         self._expected: frozenset[str] = frozenset()
-        self._probe = KeyProbe(self._router, self._expected)
+        self._probe = KeyProbe(self.router, self._expected)
         self._last_turn: asyncio.Future[None] | None = None
         self._fetching = 0
         self._open = asyncio.Event()
@@ -44,7 +44,7 @@ class Gateway:
 
     def turn_to(self, router: Router, needs: NeedsFetcher | None) -> None:
         """Route by another bundle from here on."""
-        self._router = router
+        self.router = router
         self._needs = needs
         self._expected = router.expected_types
         self._probe = KeyProbe(router, self._expected)
@@ -66,6 +66,11 @@ class Gateway:
         if len(self._ports) == 1:
             return await self._ports[0].offer(raws, needs=needs, detailed=detailed)
         return await self._spread(raws, needs, detailed)
+
+    async def needs_of(self, raws: Sequence[bytes]) -> Needs:
+        """What the loops of recorded signals read now."""
+        fetching = None if self._needs is None else self._needs(raws)
+        return NOTHING if fetching is None else await fetching
 
     async def _fetch_in_turn(self, raws: Sequence[bytes], fetch: NeedsFetcher) -> Needs:
         """Fetch what loops need; those who fetch leave in the order they came, so a key's signals stay in order.
@@ -139,9 +144,9 @@ class Gateway:
     def _owners(self, raw: bytes) -> dict[int, frozenset[str] | None]:
         """shard -> the loops it decides this signal for (None: whichever, there is only one)."""
         event = parse_signal(raw)
-        routes = self._router.routes.get(event.type, ())
-        if event.type in self._router.select:
-            routes = self._router.select[event.type](event.data)
+        routes = self.router.routes.get(event.type, ())
+        if event.type in self.router.select:
+            routes = self.router.select[event.type](event.data)
         home = shard_of(f"{event.source}#{event.id}", len(self._ports))
         found: dict[int, set[str]] = {}
         for route in routes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flo.core.errors import StorageUnavailable
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group, Note
@@ -17,6 +18,7 @@ from flo.runtimes.embedded.batches import NOTHING, Needs, Only
 from flo.runtimes.embedded.digest import digest_of
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.opening import NewClock, applied_event, open_shard, put_in_force
+from flo.runtimes.embedded.orders import Order, carry_out
 from flo.runtimes.embedded.retention import Retention
 from flo.runtimes.embedded.shard import Shard
 from flo.runtimes.embedded.shard_port import OnDurable, ShardFigures
@@ -102,6 +104,9 @@ class LocalShard:
 
         killed: list[str] = await self.shard.perform(kill)
         return killed
+
+    async def steer(self, order: Order) -> Any:
+        return await self.shard.perform(lambda group: carry_out(order, self.shard.step, group))
 
     async def figures(self) -> ShardFigures:
         keys = {name: len(route.cells) + len(route.cells.cold) for name, route in self.book.routes.items()}

@@ -83,7 +83,8 @@ class Book:
             routes[name] = Route(program, cells)
         self.bundle = bundle
         self.routes = routes
-        return Router(routes.values())
+        pipelines = bundle.definition.pipelines.values()
+        return Router(routes.values(), {pipeline.name: pipeline.loops for pipeline in pipelines})
 
 
 def open_shard(
@@ -141,7 +142,7 @@ def open_shard(
 
 def put_in_force(step: Step, book: Book, bundle: LoadedBundle) -> None:
     """From the next signal on, decide by this bundle."""
-    step.router = book.turn_to(bundle)
+    step.turn_to(book.turn_to(bundle), bundle.definition)
     step.marks.window_ns = bundle.definition.dedupe_ns
 
 

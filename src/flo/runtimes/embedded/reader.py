@@ -10,13 +10,15 @@ from flo.core.errors import UsageError
 from flo.core.record import Applied, decode_group
 from flo.core.record.group import decode_summary
 from flo.core.signal import text_from_time
+from flo.flow.pauses import Pause
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
 from flo.ports.disk import Disk
-from flo.ports.service import Receipt
+from flo.ports.service import DeadLetterOrder, Receipt
 from flo.runtimes.embedded.checkpointer import decode_meta
-from flo.runtimes.embedded.figures import Figures
+from flo.runtimes.embedded.figures import Figures, needing_a_person_first
 from flo.runtimes.embedded.library import Library
+from flo.runtimes.embedded.pipeline_control import pipeline_row
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
 from flo.stores.checkpoints import CheckpointStore
 from flo.stores.disk import LocalDisk
@@ -56,10 +58,12 @@ class ReadOnlyService(LedgerQueries):
             data, disk, {shard: ReaderView(LedgerReader.open(disk, str(data), shard)) for shard in shards}
         )
 
-    def _open(self) -> Reconciler:
-        """What is open, folded from the last checkpoint and the blocks behind it."""
+    def _open(self, only: int | None = None) -> Reconciler:
+        """What is open, in all shards or one, folded from the last checkpoint and the blocks behind it."""
         reconciler = Reconciler(lambda loop, rule, n: None)
         for shard, view in self._ledgers.items():
+            if only is not None and shard != only:
+                continue
             checkpoint = CheckpointStore(self._disk, str(self._data), shard).latest()
             first = 1
             if checkpoint is not None:
@@ -120,7 +124,19 @@ class ReadOnlyService(LedgerQueries):
             definition = program.definition
             about = {"about": definition.about, "owner": definition.owner, "on": list(definition.on)}
             lines.append({**line, **about, "keys": None, "feeds": list(definition.feeds)})
-        return sorted(lines, key=lambda line: (line["status"] != "attention", line["name"]))
+        rows = {row["name"]: row for row in await self.pipelines() if row["status"] != "running"}
+        return needing_a_person_first(lines, {loop: row for row in rows.values() for loop in row["loops"]})
+
+    async def pipelines(self) -> list[dict[str, Any]]:
+        """Every pipeline, as the ledger leaves it; the paused ones first."""
+        bundle, _ = self._bundle()
+        definitions = bundle.definition.pipelines
+        held: dict[str, list[Pause]] = {name: [] for name in definitions}
+        for shard in self._ledgers:
+            for pause in self._open(shard).pauses:
+                held.setdefault(pause.pipeline, []).append(pause)
+        rows = [pipeline_row(name, definitions.get(name), pauses) for name, pauses in held.items()]
+        return sorted(rows, key=lambda row: (row["status"] == "running", -row["parked"], row["name"]))
 
     def _count(self, figures: Figures, results: Mapping[str, Any]) -> int:
         newest_ns = 0
@@ -158,6 +174,18 @@ class ReadOnlyService(LedgerQueries):
 
     async def kill(self, loop: str, key: str | None, note: str) -> dict[str, Any]:
         self._only_running("kill")
+
+    async def pause(self, pipeline: str, note: str) -> dict[str, Any]:
+        self._only_running("pause")
+
+    async def resume(self, pipeline: str, note: str) -> dict[str, Any]:
+        self._only_running("resume")
+
+    async def replay_dead_letters(self, asked: DeadLetterOrder) -> dict[str, Any]:
+        self._only_running("replaying dead letters")
+
+    async def drop_dead_letters(self, asked: DeadLetterOrder) -> dict[str, Any]:
+        self._only_running("dropping dead letters")
 
     def stream(self) -> AsyncIterator[dict[str, Any]]:
         self._only_running("the stream")

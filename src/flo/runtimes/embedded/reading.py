@@ -11,6 +11,7 @@ from flo.core.record import CommandOutcome
 from flo.flow.explain import explain
 from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.views.decisions import decision_query, find_decision, outcomes_of, search_decisions
+from flo.flow.views.gone import gone_of
 from flo.flow.views.listing import everything, page
 from flo.flow.views.record import parse_decision_id
 from flo.flow.views.rows import (
@@ -20,7 +21,6 @@ from flo.flow.views.rows import (
     dead_letters,
     ended_iterations,
     find_dead_letter,
-    gone_dead_letters,
     open_iteration,
 )
 from flo.ports.service import NotFound, Page
@@ -76,9 +76,7 @@ class LedgerQueries:
 
     def _dead_letters(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         views = list(self._views().values())
-        gone: dict[str, str] = {}
-        for view in views:
-            gone.update(gone_dead_letters(view))
+        gone = {view.shard: gone_of(view) for view in views}
         return page(views, dead_letters(query, gone), limit, cursor)
 
     async def dead_letter(self, dead_letter_id: str) -> dict[str, Any]:
@@ -118,9 +116,7 @@ class LedgerQueries:
             case "decisions":
                 yield from everything(views, search_decisions(decision_query(query), self._library.program))
             case "dead-letters":
-                gone: dict[str, str] = {}
-                for view in views:
-                    gone.update(gone_dead_letters(view))
+                gone = {view.shard: gone_of(view) for view in views}
                 yield from everything(views, dead_letters(query, gone))
             case "commands":
                 yield from everything(views, commands(query, dict(self._open_commands()), {}))

@@ -41,6 +41,11 @@ class Retention:
         kept_ns = max(definition.retention.ledger_ns, definition.dedupe_ns)
         before_ns = self._shard.clock.now_ns() - kept_ns
         keep_from = await asyncio.to_thread(self._store.keep_from_block)
+        parked_from = self._shard.reconciler.pauses.first_block()
+        if (
+            parked_from is not None
+        ):  # what is parked is still to be decided, however long its pipeline was paused
+            keep_from = min(keep_from, parked_from)
         dropped = await asyncio.to_thread(
             self._shard.ledger.drop_periods, before_ns, keep_from_block=keep_from
         )

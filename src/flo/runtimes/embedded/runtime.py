@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from flo.core.errors import SignalRejected
-from flo.core.record import Answered, Attempted, CommandIssued, CommandOutcome, DeadLetter
+from flo.core.record import (
+    Answered,
+    Attempted,
+    CommandIssued,
+    CommandOutcome,
+    CommandReissued,
+    DeadLetter,
+)
 from flo.core.signal import text_from_time
 from flo.engines.registry import build_engine
 from flo.flow.dispatch import Pending
@@ -19,21 +26,26 @@ from flo.flow.reload import LoadedBundle
 from flo.flow.router import Route, Router
 from flo.flow.views.decisions import recent_decision
 from flo.flow.views.record import parse_decision_id
+from flo.flow.watchdogs.board import Board
 from flo.ports.clock import Clock
 from flo.ports.disk import Disk, Lock
-from flo.ports.service import Receipt
+from flo.ports.service import DeadLetterOrder, Receipt
 from flo.ports.store import LedgerView
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.broadcast import Broadcast
 from flo.runtimes.embedded.crash_points import crash_points
+from flo.runtimes.embedded.dead_letter_office import DeadLetterOffice
 from flo.runtimes.embedded.digest import Digest
-from flo.runtimes.embedded.engine_room import EngineRoom, Engines, MakeEngine
-from flo.runtimes.embedded.figures import Figures
+from flo.runtimes.embedded.engine_room import EngineRoom, Engines, MakeEngine, owed
+from flo.runtimes.embedded.figures import Figures, needing_a_person_first
 from flo.runtimes.embedded.gateway import Gateway
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.local_shard import LocalShard
 from flo.runtimes.embedded.needs import NeedsFetcher
 from flo.runtimes.embedded.opening import NewClock
+from flo.runtimes.embedded.pipeline_control import PipelineControl
+from flo.runtimes.embedded.program_page import program_page
+from flo.runtimes.embedded.raising import Raiser
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
 from flo.runtimes.embedded.shard_port import ShardPort
 from flo.stores.disk import LocalDisk
@@ -69,6 +81,10 @@ class EmbeddedRuntime(LedgerQueries):
         self._stopping = False
         self._reached = crash_points()
         self._engines = EngineRoom(clock, library, data, self._gateway.offer, self._learned, self._reached)
+        self._raiser = Raiser(self._gateway.offer, clock)
+        self.board = Board(self._raiser)
+        self._pipelines = PipelineControl(self._ports, clock, self._gateway.needs_of, self.board)
+        self._office = DeadLetterOffice(self._ports, self._gateway, self._engines)
         super().__init__(self._views_now, library, self._open_commands, self._open_iterations)
 
     @classmethod
@@ -140,11 +156,12 @@ class EmbeddedRuntime(LedgerQueries):
     async def _turn_to(self, bundle: LoadedBundle, engines: Engines) -> None:
         self._bundle = bundle
         self._results = {name: program.result for name, program in bundle.programs.items()}
-        await self._engines.turn_to(bundle, engines, _pending(self._open_commands()))
+        await self._engines.turn_to(bundle, engines, owed(self._open_commands()))
         fetcher = await self._engines.fetch_from(bundle.definition)
         router = Router(Route(program, program.new_cells()) for program in bundle.programs.values())
         needs = NeedsFetcher(router, fetcher, self._clock)
         self._gateway.turn_to(router, None if needs.is_empty else needs)
+        self._pipelines.turn_to(bundle.definition.pipelines)
 
     async def bundle(self) -> dict[str, Any]:
         definition = self.loaded.definition
@@ -189,6 +206,21 @@ class EmbeddedRuntime(LedgerQueries):
             self._engines.dispatcher.cancel(lambda command: command.key in gone, f"killed: {note}")
         return {"loop": loop, "key": key, "commands": killed}
 
+    async def pause(self, pipeline: str, note: str) -> dict[str, Any]:
+        return await self._pipelines.pause(pipeline, note)
+
+    async def resume(self, pipeline: str, note: str) -> dict[str, Any]:
+        return await self._pipelines.resume(pipeline, note)
+
+    async def pipelines(self) -> list[dict[str, Any]]:
+        return self._pipelines.rows()
+
+    async def replay_dead_letters(self, asked: DeadLetterOrder) -> dict[str, Any]:
+        return await self._office.replay(asked)
+
+    async def drop_dead_letters(self, asked: DeadLetterOrder) -> dict[str, Any]:
+        return await self._office.drop(asked)
+
     # -- commands -----------------------------------------------------------------------------------------
 
     def observe(self, digests: list[Digest]) -> None:
@@ -196,10 +228,16 @@ class EmbeddedRuntime(LedgerQueries):
         dispatcher = self._engines.dispatcher
         for digest in digests:
             for event in digest.events:
+                self._pipelines.observe(event, digest.shard)
+                self._office.observe(event, digest.shard)
                 if dispatcher is None:
-                    break
-                if isinstance(event, CommandIssued):
-                    if self._port_of(event.command.key, digest.shard) is not None:
+                    continue
+                if isinstance(event, CommandIssued | CommandReissued):
+                    if self._port_of(event.command.key, digest.shard) is None:
+                        continue
+                    if isinstance(event, CommandReissued) and event.ask:
+                        dispatcher.resume([Pending(command=event.command)])
+                    else:
                         dispatcher.submit(event.command)
                 elif isinstance(event, CommandOutcome):
                     dispatcher.forget(event.command_key)
@@ -209,9 +247,11 @@ class EmbeddedRuntime(LedgerQueries):
 
     def resume_shard(self, number: int) -> None:
         """A shard came back from a crash: its open commands are taken up, those already under way stay as they are."""
+        port = self._ports[number]
+        self._office.forget(number)
+        self._pipelines.take_up(port)
         if self._engines.dispatcher is not None:
-            port = self._ports[number]
-            self._engines.dispatcher.resume(_pending(port.reconciler.commands))
+            self._engines.dispatcher.resume(owed(port.reconciler.commands))
 
     def _port_of(self, command_key: str, shard: int | None = None) -> ShardPort | None:
         """The shard that owes a command; None where its end is known."""
@@ -221,12 +261,15 @@ class EmbeddedRuntime(LedgerQueries):
         return None
 
     async def _learned(self, events: Sequence[Attempted | Answered | CommandOutcome | DeadLetter]) -> None:
-        """What the dispatcher learned goes to the shard that owes the command: all of one call are of one command."""
+        """What the dispatcher learned goes to the shard that owes the command: all of one call are of one command.
+
+        Two shards whose breakers opened at once owe the same page: it is sent once, and settled in both.
+        """
         key = next((event.command_key for event in events if event.command_key), "")
-        port = self._port_of(key)
-        if port is not None:
-            await port.learned(events)
-            self._reached("learned")
+        for port in self._ports:
+            if key in port.reconciler.commands:
+                await port.learned(events)
+                self._reached("learned")
 
     def _views_now(self) -> dict[int, LedgerView]:
         return {port.number: port.view for port in self._ports}
@@ -250,7 +293,7 @@ class EmbeddedRuntime(LedgerQueries):
         lines = [
             self._loop_line(name, counts.get(name, 0), keys.get(name, 0)) for name in self.loaded.programs
         ]
-        return sorted(lines, key=lambda line: (line["status"] != "attention", line["name"]))
+        return needing_a_person_first(lines, self._pipelines.paused_loops())
 
     async def _keys(self) -> dict[str, int]:
         keys: dict[str, int] = {}
@@ -275,31 +318,11 @@ class EmbeddedRuntime(LedgerQueries):
             raise not_found("loop", name, self.loaded.programs)
         program = self.loaded.programs[name]
         open_iterations = sum(iteration.loop == name for iteration in self._open_iterations())
-        exits = self._figures.loop(name).exits
         engines = {action.engine for actions in program.actions.values() for action in actions}
         stats = dispatcher.stats() if (dispatcher := self._engines.dispatcher) is not None else {}
         return {
             **self._loop_line(name, open_iterations, (await self._keys()).get(name, 0)),
-            "revision": program.revision,
-            "contract": None if program.contract is None else program.contract.id,
-            "rules": [
-                {
-                    "id": rule.id,
-                    "when": rule.when.text,
-                    "result": rule.result,
-                    "mode": rule.mode,
-                    "decided": exits.get(index, 0),
-                }
-                for index, rule in enumerate(program.rules)
-            ],
-            "otherwise": {
-                "result": program.definition.otherwise,
-                "decided": exits.get(len(program.rules), 0),
-            },
-            "state": [
-                {"name": state.name, "kind": state.kind, "of": state.expression.text}
-                for state in program.definition.state
-            ],
+            **program_page(program, self._figures.loop(name).exits),
             "engines": {engine: as_dict(stats[engine]) for engine in sorted(engines) if engine in stats},
             "needs": {
                 need: as_dict(self._engines.fetcher.stats()[dependency])
@@ -319,7 +342,8 @@ class EmbeddedRuntime(LedgerQueries):
             queued += figures.queued
             for name, count in figures.counts.items():
                 counts[name] = counts.get(name, 0) + count
-        return self._figures.text(counts, len(self._open_commands()), queued, await self._keys())
+        rows = self._pipelines.rows()
+        return self._figures.text(counts, len(self._open_commands()), queued, await self._keys(), rows)
 
     def ready(self) -> tuple[bool, str]:
         if self._stopping:
@@ -335,6 +359,7 @@ class EmbeddedRuntime(LedgerQueries):
             return
         self._stopping = True
         began = time.monotonic()
+        await asyncio.gather(self._pipelines.stop(), self._raiser.stop())
         await asyncio.gather(*(port.settle(COMMIT_S) for port in self._ports))
         # what cannot be recorded is not sent either
         await self._engines.stop(drain=not any(port.problem() for port in self._ports))
@@ -353,6 +378,7 @@ class EmbeddedRuntime(LedgerQueries):
     async def abandon(self) -> None:
         """Leave everything as it lies, as the end of the process would: how a simulation crashes."""
         self._stopping = True
+        await asyncio.gather(self._pipelines.stop(), self._raiser.stop())
         await self._engines.stop(drain=False)
         for port in self._ports:
             if isinstance(port, LocalShard):
@@ -361,15 +387,6 @@ class EmbeddedRuntime(LedgerQueries):
     def is_quiet(self) -> bool:
         """Whether nothing is under way that needs no time."""
         return all(not isinstance(port, LocalShard) or port.shard.is_quiet() for port in self._ports)
-
-
-def _pending(commands: Mapping[str, OpenCommand]) -> list[Pending]:
-    """What the dispatcher still owes; what is parked waits for a person."""
-    return [
-        Pending(command=waiting.command, attempts=waiting.attempts, answered=waiting.state == "answered")
-        for waiting in commands.values()
-        if waiting.state != "parked"
-    ]
 
 
 def as_dict(stats: Any) -> dict[str, Any]:

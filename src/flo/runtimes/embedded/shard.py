@@ -177,6 +177,8 @@ class Shard:
                 "nothing was taken",
                 0.2,
             )
+        if (pause := self.reconciler.pauses.behind()) is not None:
+            raise Overloaded(f"{pause.pipeline} decides what it parked first; nothing was taken", 0.2)
         if len(self.reconciler.commands) > OPEN_COMMANDS_MAX:
             raise Overloaded(
                 f"{len(self.reconciler.commands)} commands wait for their engines, {OPEN_COMMANDS_MAX} may; "

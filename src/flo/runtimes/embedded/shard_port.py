@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -14,6 +14,7 @@ from flo.ports.service import Receipt
 from flo.ports.store import LedgerView
 from flo.runtimes.embedded.batches import NOTHING, Needs, Only
 from flo.runtimes.embedded.digest import Digest
+from flo.runtimes.embedded.orders import Order
 
 OnDurable = Callable[[list[Digest]], None]
 
@@ -57,6 +58,10 @@ class ShardPort(Protocol):
         ...
 
     async def kill(self, loop: str, key: str | None, note: str) -> list[str]: ...
+
+    async def steer(self, order: Order) -> Any:
+        """Carry out an order of `flo.runtimes.embedded.orders`; its answer once it is durable."""
+        ...
 
     async def figures(self) -> ShardFigures:
         """Numbers for metrics and health."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from flo.faces.cli.options import json_option, source_options
-from flo.faces.cli.output import print_fields, print_json, print_table
+from flo.faces.cli.output import print_fields, print_json, print_table, say
 from flo.faces.cli.source import open_source
 
 COLUMNS = (
@@ -28,7 +28,7 @@ COLUMNS = (
 @source_options
 @json_option
 def command(name: str | None, to: str | None, data: Path | None, as_json: bool) -> None:
-    """List the loops and how they fare; with NAME, one of them in full."""
+    """List the loops and how they fare, what needs a person first; with NAME, one of them in full."""
     with open_source(to, data) as source:
         if name is not None:
             loop = source.loop(name)
@@ -38,7 +38,20 @@ def command(name: str | None, to: str | None, data: Path | None, as_json: bool) 
                 print_fields(loop)
             return
         loops = source.loops()
+        paused = [row for row in source.pipelines() if row["status"] != "running"]
     if as_json:
-        print_json({"loops": loops, "next": None})
+        print_json({"loops": loops, "pipelines_paused": paused, "next": None})
     else:
+        for row in paused:
+            say(
+                f"pipeline {row['name']} is {row['status']} since {row['paused_since']} by {row['paused_by']}",
+                "red",
+            )
+            say(f"  why: {row['why'] or 'no reason given'}")
+            going_on = (
+                f"being decided; resumed with the note: {row['note']}"
+                if row["status"] == "draining"
+                else f"go on: flo resume {row['name']} --note 'what failed, what was changed'"
+            )
+            say(f"  {row['parked']:,} parked; {going_on}")
         print_table(COLUMNS, loops, "no loops: the bundle declares none")

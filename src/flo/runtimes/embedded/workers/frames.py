@@ -17,6 +17,7 @@ from flo.core.errors import FloError, Overloaded, StorageUnavailable
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter
 from flo.ports.service import Receipt
 from flo.runtimes.embedded.digest import Digest
+from flo.runtimes.embedded.orders import Order
 
 FRAME_BYTES_MAX = 1 << 30
 _HEAD = struct.Struct("<I")
@@ -79,7 +80,14 @@ class Stop(msgspec.Struct, array_like=True, tag=6):
     number: int
 
 
-Request = Offer | Learn | Apply | Kill | Ask | Shared | Stop
+class Steer(msgspec.Struct, array_like=True, tag=7):
+    """To a worker: carry out an order."""
+
+    number: int
+    order: Order
+
+
+Request = Offer | Learn | Apply | Kill | Ask | Shared | Stop | Steer
 
 
 class Receipts(msgspec.Struct, array_like=True, tag=0):

@@ -20,6 +20,7 @@ from flo.flow.reload import LoadedBundle
 from flo.ports.service import ACCEPTED, Receipt
 from flo.ports.store import LedgerView
 from flo.runtimes.embedded.batches import NOTHING, Needs, Only
+from flo.runtimes.embedded.orders import Order
 from flo.runtimes.embedded.shard import QUEUED_SIGNALS_MAX
 from flo.runtimes.embedded.shard_port import OnDurable, ShardFigures
 from flo.runtimes.embedded.workers.frames import (
@@ -36,6 +37,7 @@ from flo.runtimes.embedded.workers.frames import (
     Request,
     Shared,
     State,
+    Steer,
     Stop,
     decode_reply,
     error_of,
@@ -261,6 +263,9 @@ class RemoteShard:
     async def kill(self, loop: str, key: str | None, note: str) -> list[str]:
         killed: list[str] = await self._request(lambda number: Kill(number, loop, key, note))
         return killed
+
+    async def steer(self, order: Order) -> Any:
+        return await self._request(lambda number: Steer(number, order))
 
     async def figures(self) -> ShardFigures:
         try:

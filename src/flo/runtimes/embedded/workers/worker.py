@@ -44,6 +44,7 @@ from flo.runtimes.embedded.workers.frames import (
     Result,
     Shared,
     State,
+    Steer,
     Stop,
     decode_request,
     failure_of,
@@ -141,6 +142,8 @@ class Worker:
             return Result(request.number, None)
         if isinstance(request, Kill):
             return Result(request.number, await shard.kill(request.loop, request.key, request.note))
+        if isinstance(request, Steer):
+            return Result(request.number, await shard.steer(request.order))
         if isinstance(request, Ask) and request.what == "figures":
             figures = await shard.figures()
             return Result(request.number, [figures.counts, figures.keys, figures.queued])
