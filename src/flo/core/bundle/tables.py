@@ -113,6 +113,32 @@ WATCHDOG_TABLES: Mapping[str, Mapping[str, Setting]] = {
         ),
         "except": _EXCEPT,
     },
+    "flo.loop.quiet": {
+        "silence": Setting("duration", default="1m", minimum="1s", help="A shorter silence is never one"),
+        "learn": Setting(
+            "duration", default="8d", minimum="1s", help="A loop is watched this long before it is judged"
+        ),
+        "except": _EXCEPT,
+    },
+    "flo.loop.flapping": {
+        "commands": Setting(
+            "int", default=8, minimum=2, unit="turns", help="Commands on one target that undo each other"
+        ),
+        "results": Setting(
+            "int", default=40, minimum=8, unit="turns", help="Results of one key, there and back in a row"
+        ),
+        "within": Setting(
+            "duration", default="30m", minimum="1s", help="The turns must come as close as that"
+        ),
+        "except": _EXCEPT,
+    },
+    "flo.cycle.slowing": {
+        "grows": Setting(
+            "probability", default=0.05, help="Growth below this share of the baseline is not found"
+        ),
+        "learn": Setting("duration", default="7d", minimum="1s", help="How long a baseline is learned"),
+        "except": _EXCEPT,
+    },
 }
 """Each watchdog's thresholds, by the type of what it finds. The defaults are meant to need no change."""
 
@@ -121,6 +147,9 @@ WATCHDOG_KEYS: Mapping[str, Setting] = {
     for type, about in {
         "flo.iteration.killed": "Zombies: contexts that died of their TTL or hops",
         "flo.command.silent": "Success reported, nothing written",
+        "flo.loop.quiet": "A loop that fell silent against its own rhythm of days and weeks",
+        "flo.loop.flapping": "A loop that oscillates",
+        "flo.cycle.slowing": "A loop's cycle time drifts up against its own baseline",
     }.items()
 }
 

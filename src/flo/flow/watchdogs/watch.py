@@ -15,11 +15,14 @@ import msgspec
 from flo.core.errors import UsageError
 from flo.core.finding import Finding, signal_of
 from flo.core.loop.definition import BundleDefinition
-from flo.core.record import CommandOutcome, Killed
+from flo.core.record import CommandIssued, CommandOutcome, Event, IterationClosed, Killed
 from flo.flow.digest import Digest
 from flo.flow.watchdogs.board import QUERY_KEYS, Board, Posted
+from flo.flow.watchdogs.flapping import FlappingWatchdog
 from flo.flow.watchdogs.killed import KilledWatchdog
+from flo.flow.watchdogs.quiet import QuietWatchdog
 from flo.flow.watchdogs.silent import SilentWatchdog
+from flo.flow.watchdogs.slowing import SlowingWatchdog
 from flo.flow.watchdogs.watchdog import Watchdog, is_watchdogs_own
 from flo.ports.service import Page
 
@@ -31,6 +34,9 @@ SIGNALS_BURST = 60
 
 SIGNALS_WAITING_MAX = 1_000
 """Beyond, a finding stands on the board alone, and is counted as not sent."""
+
+SHOWN_MAX = 200
+"""Decisions looked at of one group, all loops together."""
 
 SNAPSHOT_VERSION = 1
 
@@ -71,7 +77,10 @@ class Watch:
         self.board = Board(self._raised)
         self.killed = KilledWatchdog()
         self.silent = SilentWatchdog()
-        self.dogs: tuple[Watchdog, ...] = (self.killed, self.silent)
+        self.quiet = QuietWatchdog()
+        self.flapping = FlappingWatchdog()
+        self.slowing = SlowingWatchdog()
+        self.dogs: tuple[Watchdog, ...] = (self.killed, self.silent, self.quiet, self.flapping, self.slowing)
         self.unsent = 0
         self._waiting: deque[Finding] = deque()
         self._offered: list[Finding] = []
@@ -96,11 +105,27 @@ class Watch:
     def observe(self, digests: Iterable[Digest]) -> None:
         """Groups became durable."""
         for digest in digests:
+            at_ns, left = digest.decided_ns, SHOWN_MAX
+            for loop in digest.loops:
+                self.quiet.heard(loop.loop, at_ns)
+                left -= len(loop.shown)
+                if left >= 0:
+                    self.flapping.decided(loop, at_ns)
+                if loop.returns:
+                    self.slowing.returned(loop, at_ns)
             for event in digest.events:
-                if isinstance(event, Killed):
-                    self.killed.observe(event)
-                elif isinstance(event, CommandOutcome):
-                    self.silent.observe(event)
+                self._event(event)
+
+    def _event(self, event: Event) -> None:
+        if isinstance(event, CommandIssued):
+            self.slowing.commanded(event.command)
+            self.flapping.commanded(event.command)
+        elif isinstance(event, IterationClosed):
+            self.slowing.ended(event)
+        elif isinstance(event, CommandOutcome):
+            self.silent.observe(event)
+        elif isinstance(event, Killed):
+            self.killed.observe(event)
 
     def check(self, now_ns: int) -> None:
         """The look around."""
