@@ -17,6 +17,7 @@ RETURNS_MAX = 20
 class LoopDigest(msgspec.Struct, frozen=True, array_like=True):
     """One loop's decisions in a group. `exits`: how many left by which way; `shown`: (id, key, seq, exit).
 
+    `skewed_ns`: how much older than its data the logic was, where that is too much, in the decisions shown.
     `returns`: of signals that came back to FLO, (hops, time since their root was born in ns).
     """
 
@@ -24,6 +25,7 @@ class LoopDigest(msgspec.Struct, frozen=True, array_like=True):
     exits: dict[int, int]
     shown: list[tuple[str, str, int, int]]
     returns: list[tuple[int, int]] = []
+    skewed_ns: int = 0
 
 
 class Digest(msgspec.Struct, frozen=True, array_like=True):
@@ -47,12 +49,14 @@ def digest_of(group: Group) -> Digest:
         for row in rows:
             exit = row[3]
             exits[exit] = exits.get(exit, 0) + 1
+        places = range(0, len(rows), -(-len(rows) // SHOWN_MAX))
         shown = [
             (f"{group.shard}-{group.block}-{number}-{place}", rows[place][1], rows[place][2], rows[place][3])
-            for place in range(0, len(rows), -(-len(rows) // SHOWN_MAX))
+            for place in places
         ]
         returns = _returns(group, section) if group.contexts else []
-        loops.append(LoopDigest(section.loop, exits, shown, returns))
+        skewed_ns = max((rows[place][-1].get("skewed", 0) for place in places if rows[place][-1]), default=0)
+        loops.append(LoopDigest(section.loop, exits, shown, returns, skewed_ns))
     return Digest(group.shard, group.block, group.decided_ns, loops, group.events)
 
 

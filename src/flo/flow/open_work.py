@@ -7,6 +7,7 @@ it was. Only what is open is kept; what is closed is in the ledger.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -59,6 +60,19 @@ _END_BY_OUTCOME = {
 _SEVERITY = ("closed", "tolerated", "stale", "silent", "failed", "killed")
 
 
+class _Snapshot(msgspec.Struct, array_like=True):
+    """All that is open. Fields are only ever added, with defaults."""
+
+    commands: list[OpenCommand]
+    iterations: list[OpenIteration]
+    closed: list[tuple[str, str, int]]
+    models: dict[str, int] = {}
+
+
+MODELS_MAX = 10_000
+"""Models whose swaps are remembered; the one swapped longest ago is forgotten."""
+
+
 class OpenWork:
     """Owned by the deciding thread; changed by events alone."""
 
@@ -69,6 +83,9 @@ class OpenWork:
         self._open_seqs: dict[tuple[str, str], set[int]] = {}
         self.expected: dict[str, dict[str, OpenCommand]] = {}  # signal type -> command key -> who waits
         self._timers: list[tuple[int, str]] = []
+        self.models: dict[
+            str, int
+        ] = {}  # "model:x" -> when the version that was swapped in was there, at the latest
 
     def apply(self, event: Event) -> None:
         """Bring the view up to one event. Events that concern nothing open change nothing."""
@@ -127,10 +144,22 @@ class OpenWork:
             return
         command = waiting.command
         self._forget_expectation(command)
+        if command.verb == "swap" and event.outcome == "succeeded" and command.target is not None:
+            self.tell_models({command.target: command.issued_ns})
         iteration = self.iterations.get((command.loop, command.loop_key, command.seq))
         if iteration is not None and not event.fenced:
             end = _END_BY_OUTCOME[event.outcome]
             iteration.worst = max(iteration.worst, end, key=_SEVERITY.index)
+
+    def tell_models(self, written: Mapping[str, int]) -> bool:
+        """Versions of models that are in use now, and when they were made. Whether that was news."""
+        news = {name: at_ns for name, at_ns in written.items() if at_ns > self.models.get(name, 0)}
+        for name, at_ns in news.items():
+            self.models.pop(name, None)
+            self.models[name] = at_ns
+        while len(self.models) > MODELS_MAX:
+            del self.models[next(iter(self.models))]
+        return bool(news)
 
     def _apply_parked(self, event: DeadLetter) -> None:
         waiting = self.commands.get(event.command_key or "")
@@ -161,15 +190,18 @@ class OpenWork:
     def snapshot(self) -> bytes:
         """All that is open, for a checkpoint."""
         closed = [(loop, key, seq) for (loop, key), seq in self.newest_closed.items()]
-        return _encode((list(self.commands.values()), list(self.iterations.values()), closed))
+        return _encode(
+            _Snapshot(list(self.commands.values()), list(self.iterations.values()), closed, self.models)
+        )
 
     def restore(self, snapshot: bytes) -> None:
-        commands, iterations, closed = _decode(snapshot)
-        self.newest_closed = {(loop, key): seq for loop, key, seq in closed}
-        self.iterations = {(item.loop, item.key, item.seq): item for item in iterations}
+        saved = _decode(snapshot)
+        self.models = saved.models
+        self.newest_closed = {(loop, key): seq for loop, key, seq in saved.closed}
+        self.iterations = {(item.loop, item.key, item.seq): item for item in saved.iterations}
         for loop, key, seq in self.iterations:
             self._open_seqs.setdefault((loop, key), set()).add(seq)
-        for waiting in commands:
+        for waiting in saved.commands:
             self.commands[waiting.command.key] = waiting
             if waiting.command.expect_signal is not None and waiting.state != "parked":
                 self.expected.setdefault(waiting.command.expect_signal, {})[waiting.command.key] = waiting
@@ -178,6 +210,4 @@ class OpenWork:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(
-    tuple[list[OpenCommand], list[OpenIteration], list[tuple[str, str, int]]]
-).decode
+_decode = msgspec.msgpack.Decoder(_Snapshot).decode

@@ -132,6 +132,12 @@ WATCHDOG_TABLES: Mapping[str, Mapping[str, Setting]] = {
         ),
         "except": _EXCEPT,
     },
+    "flo.logic.skewed": {
+        "clear": Setting(
+            "duration", default="15m", minimum="1s", help="Over, when no decision was skewed for this long"
+        ),
+        "except": _EXCEPT,
+    },
     "flo.cycle.slowing": {
         "grows": Setting(
             "probability", default=0.05, help="Growth below this share of the baseline is not found"
@@ -149,6 +155,7 @@ WATCHDOG_KEYS: Mapping[str, Setting] = {
         "flo.command.silent": "Success reported, nothing written",
         "flo.loop.quiet": "A loop that fell silent against its own rhythm of days and weeks",
         "flo.loop.flapping": "A loop that oscillates",
+        "flo.logic.skewed": "Logic older than the data it meets by more than the loop's `fresh.logic`",
         "flo.cycle.slowing": "A loop's cycle time drifts up against its own baseline",
     }.items()
 }
@@ -206,6 +213,11 @@ LOOP_KEYS: Mapping[str, Setting] = {
 
 FRESH_KEYS: Mapping[str, Setting] = {
     "data": Setting("duration", minimum="1ms", help="Data older than this is stale"),
+    "logic": Setting(
+        "duration",
+        minimum="1ms",
+        help="Logic older than this against newer data is stale: the loop's revision, or a model it reads and was swapped",
+    ),
 }
 
 _STATE_HELP = {
@@ -299,7 +311,6 @@ UNBUILT_RETENTION_KEYS: Mapping[str, str] = {
     "state": "leave it out: the state of every key is kept",
     "dead_letters": "leave it out: dead letters are kept as long as the ledger",
 }
-UNBUILT_FRESH_KEYS: Mapping[str, str] = {"logic": "leave it out; `data` is watched"}
 UNBUILT_ACTION_KEYS: Mapping[str, str] = {"settle": "use `once_within` on the rule to keep changes apart"}
 
 TABLES: Mapping[str, tuple[str, Mapping[str, Setting]]] = {

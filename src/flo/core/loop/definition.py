@@ -148,6 +148,7 @@ class LoopDefinition:
     hops: int = 8
     consistency: str = "strict"  # strict | relaxed
     fresh_data_ns: int | None = None
+    fresh_logic_ns: int | None = None
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     feeds: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from flo.flow.watchdogs.flapping import FlappingWatchdog
 from flo.flow.watchdogs.killed import KilledWatchdog
 from flo.flow.watchdogs.quiet import QuietWatchdog
 from flo.flow.watchdogs.silent import SilentWatchdog
+from flo.flow.watchdogs.skewed import SkewedWatchdog
 from flo.flow.watchdogs.slowing import SlowingWatchdog
 from flo.flow.watchdogs.watchdog import Watchdog, is_watchdogs_own
 from flo.ports.service import Page
@@ -80,7 +81,15 @@ class Watch:
         self.quiet = QuietWatchdog()
         self.flapping = FlappingWatchdog()
         self.slowing = SlowingWatchdog()
-        self.dogs: tuple[Watchdog, ...] = (self.killed, self.silent, self.quiet, self.flapping, self.slowing)
+        self.skewed = SkewedWatchdog()
+        self.dogs: tuple[Watchdog, ...] = (
+            self.killed,
+            self.silent,
+            self.quiet,
+            self.flapping,
+            self.slowing,
+            self.skewed,
+        )
         self.unsent = 0
         self._waiting: deque[Finding] = deque()
         self._offered: list[Finding] = []
@@ -111,6 +120,8 @@ class Watch:
                 left -= len(loop.shown)
                 if left >= 0:
                     self.flapping.decided(loop, at_ns)
+                if loop.skewed_ns:
+                    self.skewed.decided(loop, at_ns)
                 if loop.returns:
                     self.slowing.returned(loop, at_ns)
             for event in digest.events:

@@ -83,14 +83,18 @@ class LocalShard:
     async def apply(self, bundle: LoadedBundle, by: str) -> None:
         """The group that says so is the last one decided under the bundle before."""
         shard = self.shard
-        recorded = shard.perform(
-            lambda group: group.events.append(applied_event(bundle, group.decided_ns, by))
-        )
-        shard.after_group(lambda: self._turn_to(bundle))
+        at_ns: list[int] = []
+
+        def record(group: Group) -> None:
+            at_ns.append(group.decided_ns)
+            group.events.append(applied_event(bundle, group.decided_ns, by))
+
+        recorded = shard.perform(record)
+        shard.after_group(lambda: self._turn_to(bundle, at_ns[0]))
         await recorded
 
-    def _turn_to(self, bundle: LoadedBundle) -> None:
-        put_in_force(self.shard.step, self.book, bundle)
+    def _turn_to(self, bundle: LoadedBundle, applied_ns: int) -> None:
+        put_in_force(self.shard.step, self.book, bundle, applied_ns)
         self._opened.checkpointer.base_next = True
 
     async def kill(self, loop: str, key: str | None, note: str) -> list[str]:
@@ -121,6 +125,12 @@ class LocalShard:
             if route is not None and route.cells.shared:
                 plan = route.program.shared_plan
                 route.cells.others = plan.merge(list(encoded))
+
+    def tell_models(self, written: Mapping[str, int]) -> None:
+        """Which versions of models are in use, and since when they were there: the age of the logic of loops that read
+        them. Kept with the next checkpoint; whoever knows more tells it again after a restart."""
+        self.reconciler.tell_models(written)
+        self.book.look_at_logic()
 
     def problem(self) -> str | None:
         shard = self.shard

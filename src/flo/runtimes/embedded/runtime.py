@@ -32,6 +32,7 @@ from flo.runtimes.embedded.figures import Figures, urgency
 from flo.runtimes.embedded.gateway import Gateway
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.local_shard import LocalShard
+from flo.runtimes.embedded.loop_page import loop_page
 from flo.runtimes.embedded.needs import NeedsFetcher
 from flo.runtimes.embedded.opening import NewClock
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
@@ -69,6 +70,9 @@ class EmbeddedRuntime(LedgerQueries):
         self._bundle: LoadedBundle | None = None
         self._results: dict[str, Callable[[int], str | None]] = {}  # by loop: what an exit means
         self._applied_ns = 0
+        self._models: dict[
+            str, int
+        ] = {}  # when the versions of models in use were made, as all shards were told
         self._stopping = False
         self._reached = crash_points()
         self._engines = EngineRoom(clock, library, data, self._gateway.offer, self._learned, self._reached)
@@ -150,6 +154,7 @@ class EmbeddedRuntime(LedgerQueries):
         needs = NeedsFetcher(router, fetcher, self._clock)
         self._gateway.turn_to(router, None if needs.is_empty else needs)
         self.watching.turn_to(bundle)
+        self._spread_models()
 
     async def bundle(self) -> dict[str, Any]:
         definition = self.loaded.definition
@@ -212,9 +217,28 @@ class EmbeddedRuntime(LedgerQueries):
             self._figures.observe(digests, self._results, self._clock.now_ns())
             self._broadcast.publish(digests, self._results)
             self.watching.watch.observe(digests)
+            if any(digest.events for digest in digests):
+                self._spread_models()
+
+    def tell_models(self, written: Mapping[str, int]) -> None:
+        """Versions of models that are in use, and when they were made: `model:x` -> time. Loops with `fresh.logic` that
+        read them go by it in every shard."""
+        for port in self._ports:
+            port.tell_models(written)
+
+    def _spread_models(self) -> None:
+        """What one shard learned of models by its swaps, the others cannot know."""
+        models: dict[str, int] = {}
+        for port in self._ports:
+            for name, at_ns in port.reconciler.models.items():
+                models[name] = max(at_ns, models.get(name, 0))
+        if models and models != self._models:
+            self._models = models
+            self.tell_models(models)
 
     def resume_shard(self, number: int) -> None:
         """A shard came back from a crash: its open commands are taken up, those already under way stay as they are."""
+        self._ports[number].tell_models(self._models)
         if self._engines.dispatcher is not None:
             port = self._ports[number]
             self._engines.dispatcher.resume(_pending(port.reconciler.commands))
@@ -277,39 +301,16 @@ class EmbeddedRuntime(LedgerQueries):
     async def loop(self, name: str) -> dict[str, Any]:
         if name not in self.loaded.programs:
             raise not_found("loop", name, self.loaded.programs)
-        program = self.loaded.programs[name]
         open_iterations = sum(iteration.loop == name for iteration in self._open_iterations())
-        exits = self._figures.loop(name).exits
-        engines = {action.engine for actions in program.actions.values() for action in actions}
-        stats = dispatcher.stats() if (dispatcher := self._engines.dispatcher) is not None else {}
+        dispatcher, fetcher = self._engines.dispatcher, self._engines.fetcher
         return {
             **self._loop_line(name, open_iterations, (await self._keys()).get(name, 0)),
-            "revision": program.revision,
-            "contract": None if program.contract is None else program.contract.id,
-            "rules": [
-                {
-                    "id": rule.id,
-                    "when": rule.when.text,
-                    "result": rule.result,
-                    "mode": rule.mode,
-                    "decided": exits.get(index, 0),
-                }
-                for index, rule in enumerate(program.rules)
-            ],
-            "otherwise": {
-                "result": program.definition.otherwise,
-                "decided": exits.get(len(program.rules), 0),
-            },
-            "state": [
-                {"name": state.name, "kind": state.kind, "of": state.expression.text}
-                for state in program.definition.state
-            ],
-            "engines": {engine: as_dict(stats[engine]) for engine in sorted(engines) if engine in stats},
-            "needs": {
-                need: as_dict(self._engines.fetcher.stats()[dependency])
-                for need, dependency in program.needs.items()
-                if self._engines.fetcher is not None
-            },
+            **loop_page(
+                self.loaded.programs[name],
+                self._figures.loop(name).exits,
+                {} if dispatcher is None else dispatcher.stats(),
+                {} if fetcher is None else fetcher.stats(),
+            ),
         }
 
     def stream(self) -> AsyncIterator[dict[str, Any]]:
@@ -378,7 +379,3 @@ def _pending(commands: Mapping[str, OpenCommand]) -> list[Pending]:
         for waiting in commands.values()
         if waiting.state != "parked"
     ]
-
-
-def as_dict(stats: Any) -> dict[str, Any]:
-    return {name: getattr(stats, name) for name in stats.__struct_fields__}

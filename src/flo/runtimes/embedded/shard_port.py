@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -57,6 +57,10 @@ class ShardPort(Protocol):
         ...
 
     async def kill(self, loop: str, key: str | None, note: str) -> list[str]: ...
+
+    def tell_models(self, written: Mapping[str, int]) -> None:
+        """Which versions of models are in use, and when they were made: `model:x` -> time."""
+        ...
 
     async def figures(self) -> ShardFigures:
         """Numbers for metrics and health."""

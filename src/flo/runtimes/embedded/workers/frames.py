@@ -74,7 +74,13 @@ class Stop(msgspec.Struct, array_like=True, tag=6):
     number: int
 
 
-Request = Offer | Learn | Apply | Kill | Ask | Shared | Stop
+class Models(msgspec.Struct, array_like=True, tag=7):
+    """Versions of models in use, and when they were made: not answered."""
+
+    written: dict[str, int]
+
+
+Request = Offer | Learn | Apply | Kill | Ask | Shared | Stop | Models
 
 
 class Receipts(msgspec.Struct, array_like=True, tag=0):

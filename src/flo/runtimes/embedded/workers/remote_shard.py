@@ -7,7 +7,7 @@ import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from flo.runtimes.embedded.workers.frames import (
     Failure,
     Kill,
     Learn,
+    Models,
     Offer,
     Ready,
     Receipts,
@@ -251,6 +252,11 @@ class RemoteShard:
         """The other workers' shared state, for this one to add to its own."""
         if self._writer is not None and self._problem is None:
             write_frame(self._writer, Shared(states))
+
+    def tell_models(self, written: Mapping[str, int]) -> None:
+        self.reconciler.tell_models(written)
+        if self._writer is not None and self._problem is None:
+            write_frame(self._writer, Models(dict(written)))
 
     def problem(self) -> str | None:
         return self._problem

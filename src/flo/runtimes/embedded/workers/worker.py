@@ -32,6 +32,7 @@ from flo.runtimes.embedded.workers.frames import (
     Failure,
     Kill,
     Learn,
+    Models,
     Offer,
     Ready,
     Receipts,
@@ -80,6 +81,8 @@ class Worker:
                 break
             if isinstance(request, Shared):
                 self._shard.take_others(request.states)
+            elif isinstance(request, Models):
+                self._shard.tell_models(request.written)
             else:
                 self._start(self._answer(request))
         await self._shard.stop()
@@ -90,7 +93,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, request: Request) -> None:
-        assert not isinstance(request, Shared)
+        assert not isinstance(request, Shared | Models)
         try:
             reply: Reply = await self._do(request)
         except FloError as error:
