@@ -138,6 +138,24 @@ WATCHDOG_TABLES: Mapping[str, Mapping[str, Setting]] = {
         ),
         "except": _EXCEPT,
     },
+    "flo.dependency.slow": {
+        "near": Setting(
+            "probability", default=0.8, help="p99 of its requests reaches this share of its `idle_timeout`"
+        ),
+        "late": Setting(
+            "probability", default=0.1, help="This share of the last minute's fetches missed the deadline"
+        ),
+        "except": _EXCEPT,
+    },
+    "flo.overhead.high": {
+        "ratio": Setting(
+            "number", default=1.0, minimum=0.01, help="Time waited for each time worked, as engines report it"
+        ),
+        "commands": Setting(
+            "int", default=20, minimum=1, unit="commands", help="Fewer within the hour are not judged"
+        ),
+        "except": _EXCEPT,
+    },
     "flo.cycle.slowing": {
         "grows": Setting(
             "probability", default=0.05, help="Growth below this share of the baseline is not found"
@@ -156,6 +174,8 @@ WATCHDOG_KEYS: Mapping[str, Setting] = {
         "flo.loop.quiet": "A loop that fell silent against its own rhythm of days and weeks",
         "flo.loop.flapping": "A loop that oscillates",
         "flo.logic.skewed": "Logic older than the data it meets by more than the loop's `fresh.logic`",
+        "flo.dependency.slow": "p99 of a dependency nears its idle timeout, or it misses its deadline too often",
+        "flo.overhead.high": "A pipeline that spends more on orchestration than on work",
         "flo.cycle.slowing": "A loop's cycle time drifts up against its own baseline",
     }.items()
 }

@@ -18,8 +18,10 @@ from flo.core.loop.definition import BundleDefinition
 from flo.core.record import CommandIssued, CommandOutcome, Event, IterationClosed, Killed
 from flo.flow.digest import Digest
 from flo.flow.watchdogs.board import QUERY_KEYS, Board, Posted
+from flo.flow.watchdogs.dependency import DependencyWatchdog
 from flo.flow.watchdogs.flapping import FlappingWatchdog
 from flo.flow.watchdogs.killed import KilledWatchdog
+from flo.flow.watchdogs.overhead import OverheadWatchdog
 from flo.flow.watchdogs.quiet import QuietWatchdog
 from flo.flow.watchdogs.silent import SilentWatchdog
 from flo.flow.watchdogs.skewed import SkewedWatchdog
@@ -82,6 +84,8 @@ class Watch:
         self.flapping = FlappingWatchdog()
         self.slowing = SlowingWatchdog()
         self.skewed = SkewedWatchdog()
+        self.dependency = DependencyWatchdog()
+        self.overhead = OverheadWatchdog()
         self.dogs: tuple[Watchdog, ...] = (
             self.killed,
             self.silent,
@@ -89,6 +93,8 @@ class Watch:
             self.flapping,
             self.slowing,
             self.skewed,
+            self.dependency,
+            self.overhead,
         )
         self.unsent = 0
         self._waiting: deque[Finding] = deque()
@@ -131,10 +137,12 @@ class Watch:
         if isinstance(event, CommandIssued):
             self.slowing.commanded(event.command)
             self.flapping.commanded(event.command)
+            self.overhead.commanded(event.command)
         elif isinstance(event, IterationClosed):
             self.slowing.ended(event)
         elif isinstance(event, CommandOutcome):
             self.silent.observe(event)
+            self.overhead.observe(event)
         elif isinstance(event, Killed):
             self.killed.observe(event)
 

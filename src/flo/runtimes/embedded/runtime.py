@@ -66,7 +66,6 @@ class EmbeddedRuntime(LedgerQueries):
         self._figures = Figures()
         self._broadcast = Broadcast()
         file = None if is_simulated else WatchdogFile(data)
-        self.watching = Watching(Watch(), clock, self._gateway.offer, file)
         self._bundle: LoadedBundle | None = None
         self._results: dict[str, Callable[[int], str | None]] = {}  # by loop: what an exit means
         self._applied_ns = 0
@@ -76,6 +75,7 @@ class EmbeddedRuntime(LedgerQueries):
         self._stopping = False
         self._reached = crash_points()
         self._engines = EngineRoom(clock, library, data, self._gateway.offer, self._learned, self._reached)
+        self.watching = Watching(Watch(), clock, self._gateway.offer, file, lambda: self._engines.fetcher)
         views = {port.number: port.view for port in self._ports}
         super().__init__(lambda: views, library, self._open_commands, self._open_iterations)
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from flo.core.errors import Overloaded, StorageUnavailable
+from flo.flow.fetch import Fetcher
 from flo.flow.reload import LoadedBundle
 from flo.flow.watchdogs.watch import Watch
 from flo.ports.clock import Clock
@@ -24,11 +25,19 @@ Offer = Callable[[Sequence[bytes]], Awaitable[list[Receipt]]]
 class Watching:
     """Owns the watch. Without a file (a simulation) nothing outlives it, and whoever drives it calls `tick`."""
 
-    def __init__(self, watch: Watch, clock: Clock, offer: Offer, file: WatchdogFile | None) -> None:
+    def __init__(
+        self,
+        watch: Watch,
+        clock: Clock,
+        offer: Offer,
+        file: WatchdogFile | None,
+        fetcher: Callable[[], Fetcher | None],
+    ) -> None:
         self.watch = watch
         self._clock = clock
         self._offer = offer
         self._file = file
+        self._fetcher = fetcher
         self._task: asyncio.Task[None] | None = None
         self._saved_ns = clock.now_ns()
 
@@ -54,6 +63,9 @@ class Watching:
     async def tick(self) -> None:
         """Look around, offer what was found, save it now and then."""
         now_ns = self._clock.now_ns()
+        fetcher = self._fetcher()
+        if fetcher is not None and self.watch.dependency.is_due(now_ns):
+            self.watch.dependency.look(fetcher.stats(), now_ns)
         self.watch.check(now_ns)
         signals = self.watch.due(now_ns)
         if signals:
