@@ -22,7 +22,7 @@ class KilledWatchdog(TallyWatchdog):
             type=self.type,
             subject=loop,
             loop=loop,
-            detail=f"{tally.total} contexts died at {loop}, {ways}; the last one, of key {tally.key!r}, {tally.detail}",
+            detail=f"{tally.total} context{'s' * (tally.total != 1)} died at {loop}, {ways}; the last one, of key {tally.key!r}, {tally.detail}",
             at_ns=tally.last_ns,
             figures={"killed": tally.total, **tally.counts, "last_key": tally.key},
         )
