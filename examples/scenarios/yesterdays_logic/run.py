@@ -88,7 +88,7 @@ def tell(report: Mapping[str, Any]) -> str:
 yesterdays-logic: {ORDERS} orders a day
 
                      without fresh.logic           with it
-{rows}  who was told       nobody                        flo.logic.skewed: {report["found"]["skew_s"]:g} s older than its data"""
+{rows}  who was told       nobody                        flo.logic.skewed: {report["found"]["skew_s"]:g} s too old"""
 
 
 if __name__ == "__main__":

@@ -17,12 +17,13 @@ class KilledWatchdog(TallyWatchdog):
             self.count(event.loop, event.why, event.at_ns, event.key or "", event.detail)
 
     def finding(self, loop: str, tally: Tally) -> Finding:
+        many = "contexts" if tally.total != 1 else "context"
         ways = " and ".join(f"{count} past their {why}" for why, count in sorted(tally.counts.items()))
         return Finding(
             type=self.type,
             subject=loop,
             loop=loop,
-            detail=f"{tally.total} context{'s' * (tally.total != 1)} died at {loop}, {ways}; the last one, of key {tally.key!r}, {tally.detail}",
+            detail=f"{tally.total} {many} died at {loop}, {ways}; the last one, of key {tally.key!r}, {tally.detail}",
             at_ns=tally.last_ns,
             figures={"killed": tally.total, **tally.counts, "last_key": tally.key},
         )
