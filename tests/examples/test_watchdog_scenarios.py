@@ -57,3 +57,8 @@ def test_a_flapping_service_is_frozen_by_a_rule_that_acts_on_the_finding() -> No
 def test_the_overhead_of_a_scheduler_is_found_and_direct_work_is_not() -> None:
     report = run("overhead")
     assert report["found"]["overhead_share"] > 0.5
+
+
+def test_a_loop_whose_producer_died_is_found_and_the_other_is_not() -> None:
+    report = run("quiet")
+    assert (report["errors"], report["dead_letters"]) == (0, 0)

@@ -58,5 +58,9 @@ async def test_a_silent_settlement_pages_once_and_is_stopped(tmp_path: Path) -> 
 
 def _due(account: str, number: int) -> bytes:
     return encode_signal(
-        id=f"d{number}", source="test", type="settlement.due", time_ns=time.time_ns(), data={"account": account}
+        id=f"d{number}",
+        source="test",
+        type="settlement.due",
+        time_ns=time.time_ns(),
+        data={"account": account},
     )

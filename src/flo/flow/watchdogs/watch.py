@@ -97,6 +97,7 @@ class Watch:
             self.overhead,
         )
         self.unsent = 0
+        self._is_on = False
         self._waiting: deque[Finding] = deque()
         self._offered: list[Finding] = []
         self._tokens = float(SIGNALS_BURST)
@@ -107,6 +108,7 @@ class Watch:
         loops = {name: loop for name, loop in definition.loops.items() if not is_watchdogs_own(loop)}
         for dog in self.dogs:
             dog.turn_to(definition, loops)
+        self._is_on = any(dog.is_on for dog in self.dogs)
         off = {dog.type for dog in self.dogs if not dog.is_on}
         excepted = {dog.type: dog.excepted for dog in self.dogs}
         self.board.keep(
@@ -119,6 +121,8 @@ class Watch:
 
     def observe(self, digests: Iterable[Digest]) -> None:
         """Groups became durable."""
+        if not self._is_on:
+            return
         for digest in digests:
             at_ns, left = digest.decided_ns, SHOWN_MAX
             for loop in digest.loops:
