@@ -62,3 +62,11 @@ def test_the_overhead_of_a_scheduler_is_found_and_direct_work_is_not() -> None:
 def test_a_loop_whose_producer_died_is_found_and_the_other_is_not() -> None:
     report = run("quiet")
     assert (report["errors"], report["dead_letters"]) == (0, 0)
+
+
+def test_fifty_writers_on_a_shared_count_lose_nothing_and_stand_in_no_line() -> None:
+    report = run("state_storm", "--count", "20")
+    assert report["unsafe"]["lost"] > 0
+    assert report["safe"]["retries"] > 0
+    assert (report["flo"]["lost"], report["flo"]["retries"]) == (0, 0)
+    assert report["flo"]["staleness_s"] >= 0

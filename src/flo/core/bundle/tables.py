@@ -138,6 +138,11 @@ WATCHDOG_TABLES: Mapping[str, Mapping[str, Setting]] = {
         ),
         "except": _EXCEPT,
     },
+    "flo.state.storm": {
+        "share": Setting("probability", default=0.5, help="One key has this share of a loop's decisions"),
+        "rate": Setting("rate", default="50/s", help="Below it a hot key harms nobody"),
+        "except": _EXCEPT,
+    },
     "flo.dependency.slow": {
         "near": Setting(
             "probability", default=0.8, help="p99 of its requests reaches this share of its `idle_timeout`"
@@ -174,6 +179,7 @@ WATCHDOG_KEYS: Mapping[str, Setting] = {
         "flo.loop.quiet": "A loop that fell silent against its own rhythm of days and weeks",
         "flo.loop.flapping": "A loop that oscillates",
         "flo.logic.skewed": "Logic older than the data it meets by more than the loop's `fresh.logic`",
+        "flo.state.storm": "A hot key: one of many takes an outsized share of a loop's traffic",
         "flo.dependency.slow": "p99 of a dependency nears its idle timeout, or it misses its deadline too often",
         "flo.overhead.high": "A pipeline that spends more on orchestration than on work",
         "flo.cycle.slowing": "A loop's cycle time drifts up against its own baseline",

@@ -26,6 +26,7 @@ from flo.flow.watchdogs.quiet import QuietWatchdog
 from flo.flow.watchdogs.silent import SilentWatchdog
 from flo.flow.watchdogs.skewed import SkewedWatchdog
 from flo.flow.watchdogs.slowing import SlowingWatchdog
+from flo.flow.watchdogs.storm import StormWatchdog
 from flo.flow.watchdogs.watchdog import Watchdog, is_watchdogs_own
 from flo.ports.service import Page
 
@@ -84,6 +85,7 @@ class Watch:
         self.flapping = FlappingWatchdog()
         self.slowing = SlowingWatchdog()
         self.skewed = SkewedWatchdog()
+        self.storm = StormWatchdog()
         self.dependency = DependencyWatchdog()
         self.overhead = OverheadWatchdog()
         self.dogs: tuple[Watchdog, ...] = (
@@ -93,6 +95,7 @@ class Watch:
             self.flapping,
             self.slowing,
             self.skewed,
+            self.storm,
             self.dependency,
             self.overhead,
         )
@@ -130,6 +133,7 @@ class Watch:
                 left -= len(loop.shown)
                 if left >= 0:
                     self.flapping.decided(loop, at_ns)
+                    self.storm.decided(loop)
                 if loop.skewed_ns:
                     self.skewed.decided(loop, at_ns)
                 if loop.returns:

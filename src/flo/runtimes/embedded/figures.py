@@ -70,6 +70,11 @@ class Figures:
             "flo_queued_signals", "Signals taken and not yet durable", registry=self.registry
         )
         self._keys = prometheus.Gauge("flo_state_keys", "Keys with state", ["loop"], registry=self.registry)
+        self._shared_age = prometheus.Gauge(
+            "flo_shared_state_staleness_seconds",
+            "How old, at most, other workers' part of shared state is when it is read",
+            registry=self.registry,
+        )
         self._found = prometheus.Gauge(
             "flo_watchdog_findings", "What watchdogs find that holds now", ["type"], registry=self.registry
         )
@@ -153,6 +158,7 @@ class Figures:
         queued: int,
         keys: Mapping[str, int],
         watch: Watch,
+        shared_age_s: float = 0.0,
     ) -> bytes:
         """Prometheus text. `counts` are the step's own totals; they become counters by their differences."""
         for name, value in counts.items():
@@ -168,6 +174,7 @@ class Figures:
         self._queued.set(queued)
         for loop, count in keys.items():
             self._keys.labels(loop).set(count)
+        self._shared_age.set(shared_age_s)
         self._watchdogs(watch)
         return prometheus.generate_latest(self.registry)
 

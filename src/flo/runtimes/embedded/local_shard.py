@@ -126,6 +126,10 @@ class LocalShard:
                 plan = route.program.shared_plan
                 route.cells.others = plan.merge(list(encoded))
 
+    def shared_age_s(self) -> float:
+        """It is read where it is written."""
+        return 0.0
+
     def tell_models(self, written: Mapping[str, int]) -> None:
         """Which versions of models are in use, and since when they were there: the age of the logic of loops that read
         them. Kept with the next checkpoint; whoever knows more tells it again after a restart."""

@@ -17,8 +17,10 @@ def loop_page(
     exits: Mapping[int, int],
     lanes: Mapping[str, LaneStats],
     dependencies: Mapping[str, FetchStats],
+    shared_age_s: float,
 ) -> dict[str, Any]:
-    """`exits`: how many decisions left by which way; lanes and dependencies by name, of which the loop's are shown."""
+    """`exits`: how many decisions left by which way; lanes and dependencies by name, of which the loop's are shown.
+    `shared_age_s`: how old the other workers' part of its shared state may be."""
     engines = {action.engine for actions in program.actions.values() for action in actions}
     return {
         "revision": program.revision,
@@ -38,6 +40,7 @@ def loop_page(
             {"name": state.name, "kind": state.kind, "of": state.expression.text, "shared": state.shared}
             for state in program.definition.state
         ],
+        "shared_staleness_s": round(shared_age_s, 3) if program.shared_plan.fields else None,
         "engines": {name: msgspec.to_builtins(lanes[name]) for name in sorted(engines) if name in lanes},
         "needs": {
             need: msgspec.to_builtins(dependencies[name])

@@ -310,8 +310,12 @@ class EmbeddedRuntime(LedgerQueries):
                 self._figures.loop(name).exits,
                 {} if dispatcher is None else dispatcher.stats(),
                 {} if fetcher is None else fetcher.stats(),
+                self._shared_age_s(),
             ),
         }
+
+    def _shared_age_s(self) -> float:
+        return max(port.shared_age_s() for port in self._ports)
 
     def stream(self) -> AsyncIterator[dict[str, Any]]:
         return self._broadcast.subscribe()
@@ -325,7 +329,9 @@ class EmbeddedRuntime(LedgerQueries):
             for name, count in figures.counts.items():
                 counts[name] = counts.get(name, 0) + count
         open_commands = len(self._open_commands())
-        return self._figures.text(counts, open_commands, queued, await self._keys(), self.watching.watch)
+        return self._figures.text(
+            counts, open_commands, queued, await self._keys(), self.watching.watch, self._shared_age_s()
+        )
 
     async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         return self.watching.watch.page(query, limit, cursor)

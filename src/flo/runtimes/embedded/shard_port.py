@@ -62,6 +62,10 @@ class ShardPort(Protocol):
         """Which versions of models are in use, and when they were made: `model:x` -> time."""
         ...
 
+    def shared_age_s(self) -> float:
+        """How old, at most, what the other shards have of this one's shared state may be."""
+        ...
+
     async def figures(self) -> ShardFigures:
         """Numbers for metrics and health."""
         ...

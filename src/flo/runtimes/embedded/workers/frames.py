@@ -121,7 +121,8 @@ class Ready(msgspec.Struct, array_like=True, tag=4):
 
 
 class State(msgspec.Struct, array_like=True, tag=5):
-    """What the worker tells unasked: why it cannot take signals (empty: it can), and its shared state."""
+    """What the worker tells unasked, four times a second: why it cannot take signals (empty: it can), and its shared
+    state where that has changed."""
 
     problem: str
     shared: dict[str, bytes]

@@ -7,6 +7,7 @@ import logging
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ class RemoteShard:
         self._runs = revision  # the bundle in force, or about to be: in the archive already
         self._on_durable = on_durable
         self._on_shared = on_shared
+        self._told_s = time.monotonic()
         self._on_restart = on_restart
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -145,6 +147,7 @@ class RemoteShard:
             self._on_durable(reply.digests)
         elif isinstance(reply, State):
             self._problem = reply.problem or None
+            self._told_s = time.monotonic()
             if reply.shared:
                 self._on_shared(self.number, reply.shared)
         elif not isinstance(reply, Ready):
@@ -252,6 +255,9 @@ class RemoteShard:
         """The other workers' shared state, for this one to add to its own."""
         if self._writer is not None and self._problem is None:
             write_frame(self._writer, Shared(states))
+
+    def shared_age_s(self) -> float:
+        return time.monotonic() - self._told_s
 
     def tell_models(self, written: Mapping[str, int]) -> None:
         self.reconciler.tell_models(written)

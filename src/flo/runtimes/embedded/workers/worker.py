@@ -136,12 +136,12 @@ class Worker:
         return Result(request.number, None)
 
     async def _tell_state(self) -> None:
-        told: State | None = None
+        told: dict[str, bytes] = {}
         while not self._stopped.is_set():
-            state = State(self._shard.problem() or "", self._shard.shared_states())
-            if state != told:
-                write_frame(self._writer, state)
-                told = state
+            shared = self._shard.shared_states()
+            # told each time, changed or not: whoever hears nothing knows how old what it has may be
+            write_frame(self._writer, State(self._shard.problem() or "", shared if shared != told else {}))
+            told = shared
             await asyncio.sleep(STATE_EVERY_S)
 
 
