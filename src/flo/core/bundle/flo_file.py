@@ -174,6 +174,7 @@ def _dependency(key: ScalarNode, node: Node, report: Report) -> DependencyDefini
         rate_per_s=section["rate"],
         deadline_s=_seconds(section["deadline"]),
         cache_s=_seconds(section["cache"]),
+        version=section["version"],
         idle_timeout_s=None if section["idle_timeout"] is None else _seconds(section["idle_timeout"]),
     )
 

@@ -92,6 +92,10 @@ DEPENDENCY_KEYS: Mapping[str, Setting] = {
     "idle_timeout": Setting(
         "duration", minimum="1ms", maximum="1d", help="When the service drops an idle connection"
     ),
+    "version": Setting(
+        "plain",
+        help="Field of its answers that only grows (a number or a time): an older one is a stale read",
+    ),
 }
 
 RETENTION_KEYS: Mapping[str, Setting] = {
@@ -138,6 +142,15 @@ WATCHDOG_TABLES: Mapping[str, Mapping[str, Setting]] = {
         ),
         "except": _EXCEPT,
     },
+    "flo.state.stale_read": {
+        "clear": Setting(
+            "duration", default="15m", minimum="1s", help="Over, when nothing stale was read for this long"
+        ),
+        "shared": Setting(
+            "duration", default="5s", minimum="1s", help="Other workers' part of shared state may be so old"
+        ),
+        "except": _EXCEPT,
+    },
     "flo.state.storm": {
         "share": Setting("probability", default=0.5, help="One key has this share of a loop's decisions"),
         "rate": Setting("rate", default="50/s", help="Below it a hot key harms nobody"),
@@ -179,6 +192,7 @@ WATCHDOG_KEYS: Mapping[str, Setting] = {
         "flo.loop.quiet": "A loop that fell silent against its own rhythm of days and weeks",
         "flo.loop.flapping": "A loop that oscillates",
         "flo.logic.skewed": "Logic older than the data it meets by more than the loop's `fresh.logic`",
+        "flo.state.stale_read": "A read that returned an earlier value: of a dependency with `version`, of shared state",
         "flo.state.storm": "A hot key: one of many takes an outsized share of a loop's traffic",
         "flo.dependency.slow": "p99 of a dependency nears its idle timeout, or it misses its deadline too often",
         "flo.overhead.high": "A pipeline that spends more on orchestration than on work",

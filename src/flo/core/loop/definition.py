@@ -189,6 +189,7 @@ class DependencyDefinition:
     deadline_s: float = 0.05
     cache_s: float = 0.0
     idle_timeout_s: float | None = None
+    version: str | None = None  # field of its answers that only grows: an older one is a stale read
 
 
 @dataclass(frozen=True, slots=True)

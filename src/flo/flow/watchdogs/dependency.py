@@ -11,9 +11,6 @@ from flo.flow.fetch import FetchStats
 from flo.flow.watchdogs.board import Board
 from flo.flow.watchdogs.watchdog import Watchdog
 
-LOOK_NS = 5_000_000_000
-"""Between two looks: quantiles are sorted for, and nobody needs them every second."""
-
 LOOKS = 13
 """Counts remembered: a minute of them."""
 
@@ -34,7 +31,6 @@ class DependencyWatchdog(Watchdog):
         super().__init__()
         self._counts: dict[str, deque[tuple[int, int]]] = {}
         self._stats: Mapping[str, FetchStats] = {}
-        self._looked_ns = 0
 
     def turn_to(self, definition: BundleDefinition, loops: Mapping[str, LoopDefinition]) -> None:
         super().turn_to(definition, loops)
@@ -44,13 +40,9 @@ class DependencyWatchdog(Watchdog):
             if name not in self.excepted
         }
 
-    def is_due(self, now_ns: int) -> bool:
-        """Whether figures are wanted again."""
-        return self.is_on and bool(self._counts) and now_ns - self._looked_ns >= LOOK_NS
-
-    def look(self, stats: Mapping[str, FetchStats], now_ns: int) -> None:
-        """The figures of all dependencies, now."""
-        self._stats, self._looked_ns = stats, now_ns
+    def look(self, stats: Mapping[str, FetchStats]) -> None:
+        """The figures of all dependencies, now: every five seconds."""
+        self._stats = stats
 
     def check(self, now_ns: int, board: Board) -> None:
         stats, self._stats = self._stats, {}

@@ -17,6 +17,7 @@ from flo.core.finding import Finding, signal_of
 from flo.core.loop.definition import BundleDefinition
 from flo.core.record import CommandIssued, CommandOutcome, Event, IterationClosed, Killed
 from flo.flow.digest import Digest
+from flo.flow.fetch import FetchStats
 from flo.flow.watchdogs.board import QUERY_KEYS, Board, Posted
 from flo.flow.watchdogs.dependency import DependencyWatchdog
 from flo.flow.watchdogs.flapping import FlappingWatchdog
@@ -26,6 +27,7 @@ from flo.flow.watchdogs.quiet import QuietWatchdog
 from flo.flow.watchdogs.silent import SilentWatchdog
 from flo.flow.watchdogs.skewed import SkewedWatchdog
 from flo.flow.watchdogs.slowing import SlowingWatchdog
+from flo.flow.watchdogs.stale_read import StaleReadWatchdog
 from flo.flow.watchdogs.storm import StormWatchdog
 from flo.flow.watchdogs.watchdog import Watchdog, is_watchdogs_own
 from flo.ports.service import Page
@@ -41,6 +43,9 @@ SIGNALS_WAITING_MAX = 1_000
 
 SHOWN_MAX = 200
 """Decisions looked at of one group, all loops together."""
+
+LOOK_NS = 5_000_000_000
+"""Between two looks at what is sorted for."""
 
 SNAPSHOT_VERSION = 1
 
@@ -85,6 +90,7 @@ class Watch:
         self.flapping = FlappingWatchdog()
         self.slowing = SlowingWatchdog()
         self.skewed = SkewedWatchdog()
+        self.stale_read = StaleReadWatchdog()
         self.storm = StormWatchdog()
         self.dependency = DependencyWatchdog()
         self.overhead = OverheadWatchdog()
@@ -95,12 +101,14 @@ class Watch:
             self.flapping,
             self.slowing,
             self.skewed,
+            self.stale_read,
             self.storm,
             self.dependency,
             self.overhead,
         )
         self.unsent = 0
         self._is_on = False
+        self._looked_ns = 0
         self._waiting: deque[Finding] = deque()
         self._offered: list[Finding] = []
         self._tokens = float(SIGNALS_BURST)
@@ -153,6 +161,16 @@ class Watch:
             self.overhead.observe(event)
         elif isinstance(event, Killed):
             self.killed.observe(event)
+
+    def is_look_due(self, now_ns: int) -> bool:
+        """Whether `look` is wanted again: it sorts samples, so not each second."""
+        return self._is_on and now_ns - self._looked_ns >= LOOK_NS
+
+    def look(self, stats: Mapping[str, FetchStats], shared_age_s: float, now_ns: int) -> None:
+        """The figures of the dependencies, and how old other workers' part of shared state may be."""
+        self._looked_ns = now_ns
+        self.dependency.look(stats)
+        self.stale_read.look(stats, shared_age_s)
 
     def check(self, now_ns: int) -> None:
         """The look around."""

@@ -75,7 +75,9 @@ class EmbeddedRuntime(LedgerQueries):
         self._stopping = False
         self._reached = crash_points()
         self._engines = EngineRoom(clock, library, data, self._gateway.offer, self._learned, self._reached)
-        self.watching = Watching(Watch(), clock, self._gateway.offer, file, lambda: self._engines.fetcher)
+        self.watching = Watching(
+            Watch(), clock, self._gateway.offer, file, lambda: self._engines.fetcher, self._shared_age_s
+        )
         views = {port.number: port.view for port in self._ports}
         super().__init__(lambda: views, library, self._open_commands, self._open_iterations)
 

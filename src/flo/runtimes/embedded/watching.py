@@ -32,12 +32,14 @@ class Watching:
         offer: Offer,
         file: WatchdogFile | None,
         fetcher: Callable[[], Fetcher | None],
+        shared_age_s: Callable[[], float],
     ) -> None:
         self.watch = watch
         self._clock = clock
         self._offer = offer
         self._file = file
         self._fetcher = fetcher
+        self._shared_age_s = shared_age_s
         self._task: asyncio.Task[None] | None = None
         self._saved_ns = clock.now_ns()
 
@@ -64,8 +66,9 @@ class Watching:
         """Look around, offer what was found, save it now and then."""
         now_ns = self._clock.now_ns()
         fetcher = self._fetcher()
-        if fetcher is not None and self.watch.dependency.is_due(now_ns):
-            self.watch.dependency.look(fetcher.stats(), now_ns)
+        if self.watch.is_look_due(now_ns):
+            stats = {} if fetcher is None else fetcher.stats()
+            self.watch.look(stats, self._shared_age_s(), now_ns)
         self.watch.check(now_ns)
         signals = self.watch.due(now_ns)
         if signals:
