@@ -70,3 +70,8 @@ def test_fifty_writers_on_a_shared_count_lose_nothing_and_stand_in_no_line() -> 
     assert report["safe"]["retries"] > 0
     assert (report["flo"]["lost"], report["flo"]["retries"]) == (0, 0)
     assert report["flo"]["staleness_s"] >= 0
+
+
+def test_a_replica_that_is_not_written_to_any_more_is_named() -> None:
+    report = run("orphan_state")
+    assert 0 < report["found"]["stale_reads"] <= report["stale"]
