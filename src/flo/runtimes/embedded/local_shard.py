@@ -83,15 +83,13 @@ class LocalShard:
     async def apply(self, bundle: LoadedBundle, by: str) -> None:
         """The group that says so is the last one decided under the bundle before."""
         shard = self.shard
-        at_ns: list[int] = []
 
         def record(group: Group) -> None:
-            at_ns.append(group.decided_ns)
             group.events.append(applied_event(bundle, group.decided_ns, by))
+            # from here, so that a change that was refused leaves nothing to be done after the next group
+            shard.after_group(lambda: self._turn_to(bundle, group.decided_ns))
 
-        recorded = shard.perform(record)
-        shard.after_group(lambda: self._turn_to(bundle, at_ns[0]))
-        await recorded
+        await shard.perform(record)
 
     def _turn_to(self, bundle: LoadedBundle, applied_ns: int) -> None:
         put_in_force(self.shard.step, self.book, bundle, applied_ns)
