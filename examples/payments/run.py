@@ -1,4 +1,4 @@
-"""The whole demo, with one command: the profile service, FLO, a minute of traffic, and what came of it.
+"""The payments example, with one command: the profile service, FLO, a minute of traffic, and what came of it.
 
     python examples/payments/run.py            # or: make demo, or: flo demo
 

@@ -289,3 +289,26 @@ def test_an_unforeseen_error_is_one_line_unless_asked_for(
     monkeypatch.setattr(runtime, "load", explode)
     result = flo("check", tmp_path)
     assert (result.code, "FLO_DEBUG=1" in result.err) == (1, True)
+
+
+def test_demos_are_listed_with_what_they_show_and_one_that_is_none_is_refused() -> None:
+    listed = flo("demo", "--list", "--json").json["demos"]
+    assert listed[0]["name"] == "payments"
+    assert all(each["about"] for each in listed)
+    scenarios = {
+        path.name.replace("_", "-")
+        for path in (REPOSITORY / "examples/scenarios").glob("*")
+        if (path / "run.py").is_file()
+    }
+    assert {each["name"] for each in listed} == {"payments", *scenarios}
+    missing = flo("demo", "paymnts")
+    assert (missing.code, "did you mean `payments`?" in missing.err) == (2, True)
+
+
+def test_a_demo_is_given_the_arguments_behind_its_name_and_payments_is_meant_without_one() -> None:
+    for arguments in (["payments", "--nope"], ["--nope"]):
+        process = subprocess.run(
+            process_arguments("demo", *arguments), cwd=REPOSITORY, capture_output=True, text=True
+        )
+        assert process.returncode == 2
+        assert "unrecognized arguments: --nope" in process.stderr
