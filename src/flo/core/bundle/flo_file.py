@@ -23,6 +23,7 @@ from flo.core.bundle.tables import (
     UNBUILT_PIPELINE_KEYS,
     UNBUILT_RETENTION_KEYS,
 )
+from flo.core.bundle.watchdogs import read_watchdogs
 from flo.core.loop.definition import (
     DependencyDefinition,
     EngineDefinition,
@@ -45,6 +46,7 @@ class FloFile:
     dependencies: dict[str, DependencyDefinition] = field(default_factory=dict)
     retention: RetentionDefinition = field(default_factory=RetentionDefinition)
     dedupe_ns: int = 86_400 * NS_PER_S
+    watchdogs: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
 
 def read_flo_file(
@@ -71,6 +73,8 @@ def read_flo_file(
             section.nodes["retention"], RETENTION_KEYS, "`retention`", report, UNBUILT_RETENTION_KEYS
         )
         read.retention = RetentionDefinition(ledger_ns=kept["ledger"])
+    if section.wrote("watchdogs"):
+        read.watchdogs = read_watchdogs(section.nodes["watchdogs"], report)
     return read
 
 

@@ -20,6 +20,11 @@ FLO_KEYS: Mapping[str, Setting] = {
     ),
     "dependencies": Setting("sections", table="dependencies", help="Shared services that loops read from"),
     "retention": Setting("section", table="retention", help="How long things are kept"),
+    "watchdogs": Setting(
+        "sections",
+        table="watchdogs",
+        help="What watchdogs tolerate, by the type of their finding; `off` for none",
+    ),
     "dedupe": Setting(
         "duration",
         default="24h",
@@ -91,6 +96,32 @@ DEPENDENCY_KEYS: Mapping[str, Setting] = {
 
 RETENTION_KEYS: Mapping[str, Setting] = {
     "ledger": Setting("duration", default="30d", minimum="1h", help="Signals, decisions and commands"),
+}
+
+_EXCEPT = Setting("texts", default=[], help="Loops, pipelines, dependencies ... that it leaves alone")
+
+WATCHDOG_TABLES: Mapping[str, Mapping[str, Setting]] = {
+    "flo.iteration.killed": {
+        "clear": Setting(
+            "duration", default="15m", minimum="1s", help="Over, when no context died for this long"
+        ),
+        "except": _EXCEPT,
+    },
+    "flo.command.silent": {
+        "clear": Setting(
+            "duration", default="1h", minimum="1s", help="Over, when no command was silent for this long"
+        ),
+        "except": _EXCEPT,
+    },
+}
+"""Each watchdog's thresholds, by the type of what it finds. The defaults are meant to need no change."""
+
+WATCHDOG_KEYS: Mapping[str, Setting] = {
+    type: Setting("section", table=type, help=about)
+    for type, about in {
+        "flo.iteration.killed": "Zombies: contexts that died of their TTL or hops",
+        "flo.command.silent": "Success reported, nothing written",
+    }.items()
 }
 
 LOOP_KEYS: Mapping[str, Setting] = {
@@ -249,6 +280,8 @@ TABLES: Mapping[str, tuple[str, Mapping[str, Setting]]] = {
     "pipelines": ("A pipeline, under `pipelines` in `flo.yaml`", PIPELINE_KEYS),
     "dependencies": ("A dependency, under `dependencies` in `flo.yaml`", DEPENDENCY_KEYS),
     "retention": ("`retention` in `flo.yaml`", RETENTION_KEYS),
+    "watchdogs": ("`watchdogs` in `flo.yaml`: each may be `off`", WATCHDOG_KEYS),
+    **{type: (f"`{type}`, under `watchdogs` in `flo.yaml`", keys) for type, keys in WATCHDOG_TABLES.items()},
     "loops": ("A loop, `loops/<name>.yaml`", LOOP_KEYS),
     "fresh": ("`fresh` of a loop", FRESH_KEYS),
     "state": ("A piece of state, under `state` of a loop: exactly one kind", STATE_KEYS),

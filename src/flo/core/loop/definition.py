@@ -221,3 +221,6 @@ class BundleDefinition:
     retention: RetentionDefinition
     dedupe_ns: int = 86_400_000_000_000
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    watchdogs: Mapping[str, Mapping[str, Any] | None] = field(
+        default_factory=dict
+    )  # None: off; absent: as usual

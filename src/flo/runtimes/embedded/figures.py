@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ import prometheus_client as prometheus
 from flo.core.loop.program import EXIT_ERROR
 from flo.core.record import CommandIssued, CommandOutcome, DeadLetter, GroupView, Killed
 from flo.core.signal import text_from_time
-from flo.runtimes.embedded.digest import Digest
+from flo.flow.digest import Digest
+from flo.flow.watchdogs.watch import Watch, severity
 
 RATE_WINDOW_S = 60
 
@@ -69,7 +70,16 @@ class Figures:
             "flo_queued_signals", "Signals taken and not yet durable", registry=self.registry
         )
         self._keys = prometheus.Gauge("flo_state_keys", "Keys with state", ["loop"], registry=self.registry)
+        self._found = prometheus.Gauge(
+            "flo_watchdog_findings", "What watchdogs find that holds now", ["type"], registry=self.registry
+        )
+        self._raised = self._counter("flo_watchdog_raised", "Findings raised", ["type"])
+        self._unsent = self._counter(
+            "flo_watchdog_unsent", "Findings that came too fast to become signals", []
+        )
         self._seen_counts: dict[str, int] = {}
+        self._seen_raised: dict[str, int] = {}
+        self._seen_unsent = 0
 
     def _counter(self, name: str, about: str, labels: list[str]) -> prometheus.Counter:
         return prometheus.Counter(name, about, labels, registry=self.registry)
@@ -137,7 +147,12 @@ class Figures:
             self._outcomes.labels(loop, event.outcome).inc()
 
     def text(
-        self, counts: Mapping[str, int], open_commands: int, queued: int, keys: Mapping[str, int]
+        self,
+        counts: Mapping[str, int],
+        open_commands: int,
+        queued: int,
+        keys: Mapping[str, int],
+        watch: Watch,
     ) -> bytes:
         """Prometheus text. `counts` are the step's own totals; they become counters by their differences."""
         for name, value in counts.items():
@@ -153,12 +168,25 @@ class Figures:
         self._queued.set(queued)
         for loop, count in keys.items():
             self._keys.labels(loop).set(count)
+        self._watchdogs(watch)
         return prometheus.generate_latest(self.registry)
 
-    def health(self, name: str, now_ns: int, open_iterations: int) -> dict[str, Any]:
+    def _watchdogs(self, watch: Watch) -> None:
+        held = watch.board.counts()
+        for dog in watch.dogs:
+            self._found.labels(dog.type).set(held.get(dog.type, 0))
+            raised = watch.board.raised_total.get(dog.type, 0)
+            self._raised.labels(dog.type).inc(raised - self._seen_raised.get(dog.type, 0))
+            self._seen_raised[dog.type] = raised
+        self._unsent.inc(watch.unsent - self._seen_unsent)
+        self._seen_unsent = watch.unsent
+
+    def health(
+        self, name: str, now_ns: int, open_iterations: int, findings: Sequence[Mapping[str, str]] = ()
+    ) -> dict[str, Any]:
         """A loop's health in a line. `needs_attention` says what a person should look at, and is empty when all is well."""
         figures = self.loop(name)
-        attention = []
+        attention = [finding["detail"] for finding in findings]
         if figures.dead_letters:
             attention.append(f"{figures.dead_letters} dead letter{'s' * (figures.dead_letters != 1)}")
         for outcome in ("failed", "silent", "expired"):
@@ -170,6 +198,7 @@ class Figures:
             "name": name,
             "status": "attention" if attention else "healthy" if figures.decisions else "idle",
             "needs_attention": attention,
+            "findings": list(findings),
             "rate_per_s": round(figures.rate_per_s(now_ns // 1_000_000_000), 3),
             "decisions": figures.decisions,
             "errors": figures.errors,
@@ -180,3 +209,16 @@ class Figures:
             "open_iterations": open_iterations,
             "last_decision": text_from_time(figures.last_ns) if figures.last_ns else None,
         }
+
+
+def urgency(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What needs a person first: what stands still, then what watchdogs found, worst first, then what failed, then the
+    rest, by name."""
+    findings = line.get("findings") or ()
+    return (
+        ("paused", "broken", "attention").index(line["status"])
+        if line["status"] in ("paused", "broken", "attention")
+        else 3,
+        min((severity(finding["type"]) for finding in findings), default=99),
+        line["name"],
+    )

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from flo.core.errors import StorageUnavailable
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group, Note
+from flo.flow.digest import digest_of
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
 from flo.ports.disk import Disk
 from flo.ports.service import Receipt
 from flo.runtimes.clock import SteadyClock
-from flo.runtimes.embedded.digest import digest_of
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.opening import NewClock, applied_event, open_shard, put_in_force
 from flo.runtimes.embedded.retention import Retention

@@ -12,16 +12,18 @@ from flo.core.record.group import decode_summary
 from flo.core.signal import text_from_time
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
+from flo.flow.watchdogs.watch import Watch
 from flo.ports.disk import Disk
-from flo.ports.service import Receipt
+from flo.ports.service import Page, Receipt
 from flo.runtimes.embedded.checkpointer import decode_meta
-from flo.runtimes.embedded.figures import Figures
+from flo.runtimes.embedded.figures import Figures, urgency
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
 from flo.stores.checkpoints import CheckpointStore
 from flo.stores.disk import LocalDisk
 from flo.stores.ledger import LedgerReader
 from flo.stores.ledger_view import ReaderView
+from flo.stores.watchdog_file import WatchdogFile
 
 
 class ReadOnlyService(LedgerQueries):
@@ -114,13 +116,14 @@ class ReadOnlyService(LedgerQueries):
         open_iterations: dict[str, int] = {}
         for iteration in self._open().iterations.values():
             open_iterations[iteration.loop] = open_iterations.get(iteration.loop, 0) + 1
+        watch = self._watch()
         lines = []
         for name, program in bundle.programs.items():
-            line = figures.health(name, newest_ns, open_iterations.get(name, 0))
+            line = figures.health(name, newest_ns, open_iterations.get(name, 0), watch.findings_of(name))
             definition = program.definition
             about = {"about": definition.about, "owner": definition.owner, "on": list(definition.on)}
             lines.append({**line, **about, "keys": None, "feeds": list(definition.feeds)})
-        return sorted(lines, key=lambda line: (line["status"] != "attention", line["name"]))
+        return sorted(lines, key=urgency)
 
     def _count(self, figures: Figures, results: Mapping[str, Any]) -> int:
         newest_ns = 0
@@ -141,6 +144,17 @@ class ReadOnlyService(LedgerQueries):
             for rule in program.rules
         ]
         return {**line, "revision": program.revision, "rules": rules}
+
+    def _watch(self) -> Watch:
+        """What watchdogs knew when FLO last saved it: a minute ago at most, or when it ended."""
+        watch = Watch()
+        snapshot = WatchdogFile(self._data).read()
+        if snapshot is not None:
+            watch.restore(snapshot, 0)
+        return watch
+
+    async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        return self._watch().page(query, limit, cursor)
 
     # -- what only a running FLO does ---------------------------------------------------------------------
 

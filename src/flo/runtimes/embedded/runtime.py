@@ -13,21 +13,22 @@ from flo.core.errors import SignalRejected
 from flo.core.record import Answered, Attempted, CommandIssued, CommandOutcome, DeadLetter
 from flo.core.signal import text_from_time
 from flo.engines.registry import build_engine
+from flo.flow.digest import Digest
 from flo.flow.dispatch import Pending
 from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.reload import LoadedBundle
 from flo.flow.router import Route, Router
 from flo.flow.views.decisions import recent_decision
 from flo.flow.views.record import parse_decision_id
+from flo.flow.watchdogs.watch import Watch
 from flo.ports.clock import Clock
 from flo.ports.disk import Disk
-from flo.ports.service import Receipt
+from flo.ports.service import Page, Receipt
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.broadcast import Broadcast
 from flo.runtimes.embedded.crash_points import crash_points
-from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.engine_room import EngineRoom, Engines, MakeEngine
-from flo.runtimes.embedded.figures import Figures
+from flo.runtimes.embedded.figures import Figures, urgency
 from flo.runtimes.embedded.gateway import Gateway
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.local_shard import LocalShard
@@ -35,7 +36,9 @@ from flo.runtimes.embedded.needs import NeedsFetcher
 from flo.runtimes.embedded.opening import NewClock
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
 from flo.runtimes.embedded.shard_port import ShardPort
+from flo.runtimes.embedded.watching import Watching
 from flo.stores.disk import LocalDisk
+from flo.stores.watchdog_file import WatchdogFile
 
 log = logging.getLogger("flo.runtime")
 
@@ -45,7 +48,15 @@ COMMIT_S = 10.0
 class EmbeddedRuntime(LedgerQueries):
     """A running FLO on one data directory. Make it with `start`; `stop` drains and leaves nothing half done."""
 
-    def __init__(self, ports: Sequence[ShardPort], library: Library, data: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        ports: Sequence[ShardPort],
+        library: Library,
+        data: Path,
+        clock: Clock,
+        *,
+        is_simulated: bool = False,
+    ) -> None:
         self._ports = list(ports)
         self._library = library
         self._data = data
@@ -53,6 +64,8 @@ class EmbeddedRuntime(LedgerQueries):
         self._gateway = Gateway(self._ports, clock)
         self._figures = Figures()
         self._broadcast = Broadcast()
+        file = None if is_simulated else WatchdogFile(data)
+        self.watching = Watching(Watch(), clock, self._gateway.offer, file)
         self._bundle: LoadedBundle | None = None
         self._results: dict[str, Callable[[int], str | None]] = {}  # by loop: what an exit means
         self._applied_ns = 0
@@ -83,7 +96,7 @@ class EmbeddedRuntime(LedgerQueries):
         port = LocalShard(
             disk or LocalDisk(), str(data), 0, library, lambda digests: held[0].observe(digests), new_clock
         )
-        runtime = cls([port], library, data, port.shard.clock)
+        runtime = cls([port], library, data, port.shard.clock, is_simulated=disk is not None)
         runtime._engines.make_engine = make_engine
         held.append(runtime)
         port.start()
@@ -136,6 +149,7 @@ class EmbeddedRuntime(LedgerQueries):
         router = Router(Route(program, program.new_cells()) for program in bundle.programs.values())
         needs = NeedsFetcher(router, fetcher, self._clock)
         self._gateway.turn_to(router, None if needs.is_empty else needs)
+        self.watching.turn_to(bundle)
 
     async def bundle(self) -> dict[str, Any]:
         definition = self.loaded.definition
@@ -197,6 +211,7 @@ class EmbeddedRuntime(LedgerQueries):
         if self._bundle is not None:
             self._figures.observe(digests, self._results, self._clock.now_ns())
             self._broadcast.publish(digests, self._results)
+            self.watching.watch.observe(digests)
 
     def resume_shard(self, number: int) -> None:
         """A shard came back from a crash: its open commands are taken up, those already under way stay as they are."""
@@ -238,7 +253,7 @@ class EmbeddedRuntime(LedgerQueries):
         lines = [
             self._loop_line(name, counts.get(name, 0), keys.get(name, 0)) for name in self.loaded.programs
         ]
-        return sorted(lines, key=lambda line: (line["status"] != "attention", line["name"]))
+        return sorted(lines, key=urgency)
 
     async def _keys(self) -> dict[str, int]:
         keys: dict[str, int] = {}
@@ -249,8 +264,9 @@ class EmbeddedRuntime(LedgerQueries):
 
     def _loop_line(self, name: str, open_iterations: int, keys: int) -> dict[str, Any]:
         definition = self.loaded.programs[name].definition
+        findings = self.watching.watch.findings_of(name)
         return {
-            **self._figures.health(name, self._clock.now_ns(), open_iterations),
+            **self._figures.health(name, self._clock.now_ns(), open_iterations, findings),
             "about": definition.about,
             "owner": definition.owner,
             "on": list(definition.on),
@@ -307,7 +323,11 @@ class EmbeddedRuntime(LedgerQueries):
             queued += figures.queued
             for name, count in figures.counts.items():
                 counts[name] = counts.get(name, 0) + count
-        return self._figures.text(counts, len(self._open_commands()), queued, await self._keys())
+        open_commands = len(self._open_commands())
+        return self._figures.text(counts, open_commands, queued, await self._keys(), self.watching.watch)
+
+    async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        return self.watching.watch.page(query, limit, cursor)
 
     def ready(self) -> tuple[bool, str]:
         if self._stopping:
@@ -323,6 +343,7 @@ class EmbeddedRuntime(LedgerQueries):
             return
         self._stopping = True
         began = time.monotonic()
+        await self.watching.rest()
         await asyncio.gather(*(port.settle(COMMIT_S) for port in self._ports))
         # what cannot be recorded is not sent either
         await self._engines.stop(drain=not any(port.problem() for port in self._ports))
@@ -339,6 +360,7 @@ class EmbeddedRuntime(LedgerQueries):
     async def abandon(self) -> None:
         """Leave everything as it lies, as the end of the process would: how a simulation crashes."""
         self._stopping = True
+        await self.watching.rest()
         await self._engines.stop(drain=False)
         for port in self._ports:
             if isinstance(port, LocalShard):

@@ -8,11 +8,11 @@ from typing import Protocol
 import msgspec
 
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group
+from flo.flow.digest import Digest
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
 from flo.ports.service import Receipt
 from flo.ports.store import LedgerView
-from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.shard import NOTHING, Needs, Only
 
 OnDurable = Callable[[list[Digest]], None]

@@ -14,8 +14,8 @@ import msgspec
 
 from flo.core.errors import FloError, Overloaded, StorageUnavailable
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter
+from flo.flow.digest import Digest
 from flo.ports.service import Receipt
-from flo.runtimes.embedded.digest import Digest
 
 FRAME_BYTES_MAX = 1 << 30
 _HEAD = struct.Struct("<I")

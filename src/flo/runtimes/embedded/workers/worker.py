@@ -21,8 +21,8 @@ from typing import Any
 import uvloop
 
 from flo.core.errors import FloError
+from flo.flow.digest import Digest
 from flo.runtimes.embedded.collector import rare_collections
-from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.local_shard import LocalShard
 from flo.runtimes.embedded.workers.frames import (
