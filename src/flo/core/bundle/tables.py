@@ -113,6 +113,33 @@ WATCHDOG_TABLES: Mapping[str, Mapping[str, Setting]] = {
         ),
         "except": _EXCEPT,
     },
+    "flo.edge.phantom": {
+        "after": Setting(
+            "duration",
+            default="1d",
+            minimum="1s",
+            help="A declared edge is never seen, where the loop's other edges of its kind were for this long",
+        ),
+        "sightings": Setting(
+            "int", default=100, minimum=1, maximum=1_000_000, help="... and this often, all together"
+        ),
+        "except": _EXCEPT,
+    },
+    "flo.edge.serialised": {
+        "traces": Setting(
+            "int", default=10, minimum=3, maximum=32, help="Traces or parent runs it takes to say so"
+        ),
+        "lost": Setting(
+            "duration", default="5ms", minimum="1ms", help="What a trace must lose by it, at least"
+        ),
+        "except": _EXCEPT,
+    },
+    "flo.data.recomputed": {
+        "within": Setting(
+            "duration", default="1d", minimum="1s", help="Over, when nothing was for this long"
+        ),
+        "except": _EXCEPT,
+    },
 }
 """Each watchdog's thresholds, by the type of what it finds. The defaults are meant to need no change."""
 
@@ -121,6 +148,9 @@ WATCHDOG_KEYS: Mapping[str, Setting] = {
     for type, about in {
         "flo.iteration.killed": "Zombies: contexts that died of their TTL or hops",
         "flo.command.silent": "Success reported, nothing written",
+        "flo.edge.phantom": "Edges observed and not declared, and declared ones never seen",
+        "flo.edge.serialised": "Parallel branches that run one after another",
+        "flo.data.recomputed": "A dataset version computed again by others from the same inputs",
     }.items()
 }
 
@@ -154,7 +184,9 @@ LOOP_KEYS: Mapping[str, Setting] = {
         "section", table="fresh", help="How old data and logic may be before an outcome is `stale`"
     ),
     "reads": Setting(
-        "texts", default=[], help="Declared edges: what it reads, as `dataset:name` or `model:name`"
+        "texts",
+        default=[],
+        help="Declared edges: what it reads, as `dataset:name`, `model:name` or `service:name`",
     ),
     "writes": Setting("texts", default=[], help="Declared edges: what it writes"),
     "feeds": Setting("texts", default=[], help="Declared edges: loops it feeds"),

@@ -17,10 +17,6 @@ import msgspec
 from flo.flow.observe.declared import NOTHING_DECLARED, Declared, DeclaredLoop
 from flo.flow.observe.graph import BOTH, CONTEXT, DECLARED, OBSERVED, PHANTOM, REPORTED, TRACED, Edge, Graph
 
-NEVER_SEEN_AFTER_NS = 86_400_000_000_000
-NEVER_SEEN_COUNT_MIN = 100
-"""An edge that runs once a day is not missing after an hour; one of a loop that ran twice is not missing at all."""
-
 LOOPS_PER_NODE_MAX = 8
 """Loops remembered as those whose work reaches a service."""
 
@@ -49,13 +45,9 @@ class Comparison:
         self,
         graph: Graph,
         jobs_declare: JobsDeclare,
-        never_seen_after_ns: int = NEVER_SEEN_AFTER_NS,
-        never_seen_count_min: int = NEVER_SEEN_COUNT_MIN,
     ) -> None:
         self._graph = graph
         self._jobs_declare = jobs_declare
-        self._after_ns = never_seen_after_ns
-        self._count_min = never_seen_count_min
         self._reached: dict[str, frozenset[str]] = {}  # service -> loops whose work calls it, directly or not
         self.declared: Declared = NOTHING_DECLARED
 
@@ -66,20 +58,18 @@ class Comparison:
         for edge in self._graph.newest_first():
             self._graph.changed[edge.source, edge.target] = None
 
-    def look(self, most: int = LOOK_MAX) -> Iterator[Edge]:
-        """Bring the status of the changed edges up to date; those that are or were phantoms are answered."""
+    def look(self, most: int = LOOK_MAX) -> list[Edge]:
+        """Bring the status of the changed edges up to date; they are answered."""
         changed = self._graph.changed
-        while changed and most > 0:
+        looked: list[Edge] = []
+        while changed and len(looked) < most:
             place = next(iter(changed))
             del changed[place]
-            most -= 1
             edge = self._graph.get(*place)
-            if edge is None:
-                continue
-            before = edge.status
-            edge.status, edge.loops = self._judge(edge)
-            if PHANTOM in (before, edge.status):
-                yield edge
+            if edge is not None:
+                edge.status, edge.loops = self._judge(edge)
+                looked.append(edge)
+        return looked
 
     def loop_of(self, node: str) -> DeclaredLoop | None:
         """The loop at work under this node: itself, or a job or service of its name."""
@@ -162,14 +152,17 @@ class Comparison:
             if key != "feeds" or not self._feeds_through_data(source, target):
                 yield source, target, key, loop
 
-    def never_seen(self, now_ns: int) -> Iterator[NeverSeen]:
-        """Those of them that should have been seen by now."""
+    def never_seen(self, now_ns: int, after_ns: int, sightings_min: int) -> Iterator[NeverSeen]:
+        """Those of them that should have been seen by now: the loop's other edges of the kind were, so long and so often.
+
+        What runs once a day is not missing after an hour, and what ran twice is not missing at all.
+        """
         for source, target, key, loop in self.unseen():
             first_ns, sightings = now_ns, 0
             for edge in self._of_its_kind(key, loop):
                 first_ns = min(first_ns, edge.first_ns)
                 sightings += edge.count
-            if sightings >= self._count_min and now_ns - first_ns >= self._after_ns:
+            if sightings >= sightings_min and now_ns - first_ns >= after_ns:
                 yield NeverSeen(source, target, key, loop, first_ns, sightings)
 
     def _of_its_kind(self, key: str, loop: str) -> Iterator[Edge]:

@@ -17,6 +17,7 @@ from flo.core.finding import Finding, signal_of
 from flo.core.loop.definition import BundleDefinition
 from flo.core.record import CommandOutcome, Killed
 from flo.flow.digest import Digest
+from flo.flow.observe.observer import Observer
 from flo.flow.watchdogs.board import QUERY_KEYS, Board, Posted
 from flo.flow.watchdogs.killed import KilledWatchdog
 from flo.flow.watchdogs.silent import SilentWatchdog
@@ -46,6 +47,9 @@ SEVERITY = (
     "flo.dependency.slow",
     "flo.state.storm",
     "flo.cycle.slowing",
+    "flo.edge.phantom",
+    "flo.edge.serialised",
+    "flo.data.recomputed",
     "flo.overhead.high",
 )
 """What a person should look at first, worst first: damage that goes on, then damage to come, then waste."""
@@ -71,7 +75,8 @@ class Watch:
         self.board = Board(self._raised)
         self.killed = KilledWatchdog()
         self.silent = SilentWatchdog()
-        self.dogs: tuple[Watchdog, ...] = (self.killed, self.silent)
+        self.observer = Observer()
+        self.dogs: tuple[Watchdog, ...] = (self.killed, self.silent, *self.observer.dogs)
         self.unsent = 0
         self._waiting: deque[Finding] = deque()
         self._offered: list[Finding] = []
@@ -83,6 +88,7 @@ class Watch:
         loops = {name: loop for name, loop in definition.loops.items() if not is_watchdogs_own(loop)}
         for dog in self.dogs:
             dog.turn_to(definition, loops)
+        self.observer.turn_to(definition)
         off = {dog.type for dog in self.dogs if not dog.is_on}
         excepted = {dog.type: dog.excepted for dog in self.dogs}
         self.board.keep(
@@ -96,6 +102,8 @@ class Watch:
     def observe(self, digests: Iterable[Digest]) -> None:
         """Groups became durable."""
         for digest in digests:
+            if digest.events or digest.caused:
+                self.observer.observe_digest(digest)
             for event in digest.events:
                 if isinstance(event, Killed):
                     self.killed.observe(event)
@@ -104,6 +112,7 @@ class Watch:
 
     def check(self, now_ns: int) -> None:
         """The look around."""
+        self.observer.turn(now_ns)
         for dog in self.dogs:
             if dog.is_on:
                 dog.check(now_ns, self.board)
@@ -126,10 +135,11 @@ class Watch:
         count = min(len(self._waiting), int(self._tokens))
         self._tokens -= count
         self._offered = [self._waiting.popleft() for _ in range(count)]
-        return [signal_of(finding) for finding in self._offered]
+        return [signal_of(finding) for finding in self._offered] + self.observer.due(now_ns)
 
     def put_back(self) -> None:
         """What `due` gave last was not taken: it is due again. Their ids make a repeat a duplicate."""
+        self.observer.put_back()
         self._waiting.extendleft(reversed(self._offered))
         self._tokens += len(self._offered)
         self._offered = []

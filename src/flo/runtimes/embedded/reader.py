@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,6 +11,8 @@ from flo.core.errors import UsageError
 from flo.core.record import Applied, decode_group
 from flo.core.record.group import decode_summary
 from flo.core.signal import text_from_time
+from flo.core.span import Span
+from flo.flow.observe.observer import Observer
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
 from flo.flow.watchdogs.watch import Watch
@@ -18,6 +21,7 @@ from flo.ports.service import Page, Receipt
 from flo.runtimes.embedded.checkpointer import decode_meta
 from flo.runtimes.embedded.figures import Figures, urgency
 from flo.runtimes.embedded.library import Library
+from flo.runtimes.embedded.observing import edges_of_ledger
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
 from flo.stores.checkpoints import CheckpointStore
 from flo.stores.disk import LocalDisk
@@ -35,6 +39,7 @@ class ReadOnlyService(LedgerQueries):
         self._ledgers = views
         self._library = Library(data)
         self._reconciler = Reconciler(lambda loop, rule, n: None)
+        self._observer: Observer | None = None
         super().__init__(
             lambda: dict(views),
             self._library,
@@ -156,10 +161,26 @@ class ReadOnlyService(LedgerQueries):
     async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         return self._watch().page(query, limit, cursor)
 
+    async def edges(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        """From the ledger: what lineage reported, and the summaries of what was traced and what loops did."""
+        if self._observer is None:
+            bundle, _ = self._bundle()
+            self._observer = Observer()
+            self._observer.turn_to(bundle.definition)
+            edges_of_ledger(self._observer, self._ledgers)
+            self._observer.look_at_all()
+        return self._observer.page(query, limit, cursor, time.time_ns())
+
     # -- what only a running FLO does ---------------------------------------------------------------------
 
     def _only_running(self, what: str) -> NoReturn:
         raise UsageError(f"{what} needs a running FLO: start it with `flo run`, and ask it with --to URL")
+
+    async def lineage(self, raws: Sequence[bytes]) -> list[Receipt]:
+        self._only_running("taking lineage")
+
+    async def traces(self, spans: Sequence[Span]) -> None:
+        self._only_running("taking spans")
 
     async def ingest(self, raws: Sequence[bytes]) -> list[Receipt]:
         self._only_running("taking signals")

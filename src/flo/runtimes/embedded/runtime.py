@@ -33,6 +33,7 @@ from flo.runtimes.embedded.gateway import Gateway
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.local_shard import LocalShard
 from flo.runtimes.embedded.needs import NeedsFetcher
+from flo.runtimes.embedded.observing import ObservedService, Observing
 from flo.runtimes.embedded.opening import NewClock
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
 from flo.runtimes.embedded.shard_port import ShardPort
@@ -45,7 +46,7 @@ log = logging.getLogger("flo.runtime")
 COMMIT_S = 10.0
 
 
-class EmbeddedRuntime(LedgerQueries):
+class EmbeddedRuntime(ObservedService, LedgerQueries):
     """A running FLO on one data directory. Make it with `start`; `stop` drains and leaves nothing half done."""
 
     def __init__(
@@ -73,6 +74,8 @@ class EmbeddedRuntime(LedgerQueries):
         self._reached = crash_points()
         self._engines = EngineRoom(clock, library, data, self._gateway.offer, self._learned, self._reached)
         views = {port.number: port.view for port in self._ports}
+        observer = self.watching.watch.observer
+        self.observing = Observing(observer, self._gateway, clock, lambda: views, reads_back=not is_simulated)
         super().__init__(lambda: views, library, self._open_commands, self._open_iterations)
 
     @classmethod
@@ -112,6 +115,7 @@ class EmbeddedRuntime(LedgerQueries):
         except BaseException:
             await self.stop()
             raise
+        self.observing.start()
         return self
 
     @property
@@ -147,7 +151,7 @@ class EmbeddedRuntime(LedgerQueries):
         await self._engines.turn_to(bundle, engines, _pending(self._open_commands()))
         fetcher = await self._engines.fetch_from(bundle.definition)
         router = Router(Route(program, program.new_cells()) for program in bundle.programs.values())
-        needs = NeedsFetcher(router, fetcher, self._clock)
+        needs = NeedsFetcher(router, fetcher, self._clock, self.observing.observer.fetched)
         self._gateway.turn_to(router, None if needs.is_empty else needs)
         self.watching.turn_to(bundle)
 
@@ -344,6 +348,7 @@ class EmbeddedRuntime(LedgerQueries):
         self._stopping = True
         began = time.monotonic()
         await self.watching.rest()
+        await self.observing.stop()
         await asyncio.gather(*(port.settle(COMMIT_S) for port in self._ports))
         # what cannot be recorded is not sent either
         await self._engines.stop(drain=not any(port.problem() for port in self._ports))

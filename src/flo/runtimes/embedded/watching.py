@@ -68,9 +68,18 @@ class Watching:
             await asyncio.to_thread(self._file.write, snapshot)
 
     async def rest(self) -> None:
-        """No more ticks: nothing may be offered to shards that close."""
+        """No more ticks: nothing may be offered to shards that close. What was observed goes into the ledger before."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            await self._record_observed()
             if self._file is not None:
                 await asyncio.to_thread(self._file.write, self.watch.snapshot())
+
+    async def _record_observed(self) -> None:
+        signals = self.watch.observer.due(self._clock.now_ns(), at_once=True)
+        if signals:
+            try:
+                await self._offer(signals)
+            except (Overloaded, StorageUnavailable) as error:
+                log.warning("the edges observed in the last minute could not be recorded: %s", error)
