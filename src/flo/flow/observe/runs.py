@@ -81,8 +81,11 @@ class RunBook:
                 self._graph.observe(job, self._graph.dataset(use), _evidence(use), event.at_ns, about)
             return
         run = self._run(event, job)
+        follows = None
+        if run.parents is not None and event.inputs:
+            follows = (frozenset(map(self._graph.job, run.parents.jobs)), run.parents.within)
         for use in event.inputs:
-            self._read(run, use, event.at_ns)
+            self._read(run, use, event.at_ns, follows)
         for use in event.outputs:
             self._wrote(run, use, event.at_ns)
         if event.state == "START" or (run.started_ns is None and event.state == "RUNNING"):
@@ -107,14 +110,14 @@ class RunBook:
         if len(self._runs) >= RUNS_MAX:
             del self._runs[next(iter(self._runs))]
 
-    def _read(self, run: Run, use: DatasetUse, at_ns: int) -> None:
+    def _read(self, run: Run, use: DatasetUse, at_ns: int, follows: tuple[frozenset[str], str] | None) -> None:
         dataset = self._graph.dataset(use)
         if dataset not in run.inputs:
             if len(run.inputs) >= DATASETS_PER_RUN_MAX:
                 return
             self._graph.observe(dataset, run.job, _evidence(use), at_ns, run.run_id)
-            if run.parents is not None:
-                self._follow(run, run.parents, dataset, at_ns)
+            if follows is not None:
+                self._follow(run, follows, dataset, at_ns)
         if use.version is not None or dataset not in run.inputs:
             run.inputs[dataset] = use.version
 
@@ -135,13 +138,13 @@ class RunBook:
         if use.version is not None or dataset not in run.outputs:
             run.outputs[dataset] = use.version
 
-    def _follow(self, run: Run, parents: DeclaredParents, dataset: str, at_ns: int) -> None:
+    def _follow(self, run: Run, follows: tuple[frozenset[str], str], dataset: str, at_ns: int) -> None:
         """Who wrote this dataset in the same parent run, the reader follows in fact."""
-        declared = {self._graph.job(job) for job in parents.jobs}
+        declared, within = follows
         for writer, parent_run in self._writers.get(dataset, {}).items():
             if writer == run.job or parent_run != run.parent_run:
                 continue
-            if not self._graph.shorts.get(writer, "").startswith(parents.within):
+            if not self._graph.shorts.get(writer, "").startswith(within):
                 continue
             self._declared[writer, run.job] = writer in declared
             self._graph.observe(writer, run.job, REPORTED, at_ns, run.run_id)
