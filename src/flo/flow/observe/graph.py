@@ -31,7 +31,7 @@ EDGES_MAX = 100_000
 """About 100 MB. Beyond, the edge seen longest ago leaves and is counted."""
 
 EDGE_AGE_NS_MAX = 30 * 86_400_000_000_000
-"""Not seen for so long, an edge leaves: what was removed from the system should leave the picture too."""
+"""Not told of for so long, an edge leaves: what was removed from the system should leave the picture too."""
 
 
 class Seen(msgspec.Struct):
@@ -62,6 +62,7 @@ class Edge(msgspec.Struct):
     seen: dict[str, Seen]
     status: str = OBSERVED
     loops: tuple[str, ...] = ()
+    told_ns: int = 0  # FLO's clock when it was last told of it, to the second; 0: before the first turn
 
     @property
     def first_ns(self) -> int:
@@ -95,6 +96,7 @@ class Graph:
         self.gone: list[Edge] = []  # phantoms that left since the comparison last looked
         self.unrecorded: dict[tuple[str, str, str], Seen] = {}  # since it was last summarised into the ledger
         self.dropped = 0
+        self.now_ns = 0  # FLO's clock, to the second
 
     def __len__(self) -> int:
         return len(self._edges)
@@ -126,6 +128,7 @@ class Graph:
         if edge is None:
             edge = self._new(source, target)
         self._edges[place] = edge
+        edge.told_ns = self.now_ns
         self.changed[place] = None
         known = edge.seen.get(evidence)
         if known is None:
@@ -167,9 +170,11 @@ class Graph:
             self._name(node, name)
         return node
 
-    def age(self, now_ns: int) -> None:
-        """Let those go that were not seen for very long."""
-        old = [place for place, edge in self._edges.items() if now_ns - edge.last_ns > EDGE_AGE_NS_MAX]
+    def age(self) -> None:
+        """Let those go that FLO was not told of for very long; by its own clock, since what is told may be of old times."""
+        for edge in self._edges.values():
+            edge.told_ns = edge.told_ns or self.now_ns
+        old = [place for place, edge in self._edges.items() if self.now_ns - edge.told_ns > EDGE_AGE_NS_MAX]
         for place in old:
             self._drop(place)
         for node in [node for node in self.shorts if node not in self.out and node not in self.into]:

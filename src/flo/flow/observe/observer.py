@@ -115,14 +115,15 @@ class Observer:
 
     def turn(self, now_ns: int) -> None:
         """Take in what was counted, fold what has fallen quiet, bring statuses up to date."""
-        fetched, keep = dict(self.fetched), self.fetched
-        keep.clear()  # the one that is counted into stays the same
+        self.graph.now_ns = now_ns
+        fetched = dict(self.fetched)
+        self.fetched.clear()
         for (dependency, loop), count in fetched.items():
             self.graph.observe(f"dependency:{dependency}", f"loop:{loop}", FETCHED, now_ns, "", count)
         self.traces.fold(now_ns)
         if self._aged_ns is None or now_ns - self._aged_ns >= AGE_EVERY_NS:
             self._aged_ns = now_ns
-            self.graph.age(now_ns)
+            self.graph.age()
         self._look()
 
     def look_at_all(self) -> None:

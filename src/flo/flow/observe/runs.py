@@ -110,7 +110,9 @@ class RunBook:
         if len(self._runs) >= RUNS_MAX:
             del self._runs[next(iter(self._runs))]
 
-    def _read(self, run: Run, use: DatasetUse, at_ns: int, follows: tuple[frozenset[str], str] | None) -> None:
+    def _read(
+        self, run: Run, use: DatasetUse, at_ns: int, follows: tuple[frozenset[str], str] | None
+    ) -> None:
         dataset = self._graph.dataset(use)
         if dataset not in run.inputs:
             if len(run.inputs) >= DATASETS_PER_RUN_MAX:
@@ -186,7 +188,8 @@ class RunBook:
         if run.ended_ns is None or not run.inputs or any(version is None for version in run.inputs.values()):
             return  # what cannot be told to be the same is not called the same
         inputs = frozenset((node, version or "") for node, version in run.inputs.items())
-        took_ns = None if run.started_ns is None else max(0, run.ended_ns - run.started_ns)
+        is_timed = run.started_ns is not None and run.started_ns <= run.ended_ns
+        took_ns = run.ended_ns - run.started_ns if is_timed and run.started_ns is not None else None
         ancestors = self._ancestors(run)
         for dataset, version in run.outputs.items():
             if version is not None:
