@@ -94,6 +94,20 @@ def test_a_phantom_is_over_once_it_is_declared() -> None:
     assert looking.look() == {}
 
 
+def test_an_edge_that_went_with_its_declaration_is_no_phantom_until_it_is_seen_again() -> None:
+    looking = Looking(LOOPS)
+    looking.run("score", ["profiles"])
+    looking.turn_to({**LOOPS, "score": LOOPS["score"].replace("dataset:profiles, ", "")})
+    assert looking.look() == {}
+    (dog, *_), again = looking.observer.dogs, Looking({})
+    again.observer.dogs[0].restore(dog.snapshot(), 0)
+    again.turn_to({**LOOPS, "score": LOOPS["score"].replace("dataset:profiles, ", "")})
+    again.run("score", ["profiles"])  # as it is read back from the ledger in another life
+    assert again.look() == {}
+    again.run("score", ["profiles"])
+    assert list(again.look()) == ["dataset:warehouse/profiles -> job:jobs/score"]
+
+
 def test_a_phantom_that_is_not_seen_for_a_month_is_over() -> None:
     looking = Looking(LOOPS)
     looking.run("score", ["blocklist"])

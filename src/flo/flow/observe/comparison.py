@@ -23,6 +23,9 @@ LOOPS_PER_NODE_MAX = 8
 LOOK_MAX = 5_000
 """Edges looked at in one go: about 20 ms of the event loop."""
 
+EXCUSED_MAX = 10_000
+REACHED_MAX = 200_000
+
 JobsDeclare = Callable[[str, str], bool | None]
 """(writer, reader) -> whether the reader's declared parents hold the writer; None: nobody said."""
 
@@ -50,9 +53,14 @@ class Comparison:
         self._jobs_declare = jobs_declare
         self._reached: dict[str, frozenset[str]] = {}  # service -> loops whose work calls it, directly or not
         self.declared: Declared = NOTHING_DECLARED
+        self.excused: dict[tuple[str, str], int] = {}
+        """Edges that were declared when they were last seen, at that time: undeclared since, they are no phantoms before
+        they are seen again."""
 
     def turn_to(self, declared: Declared) -> None:
         """Hold against another bundle from here on; everything is looked at again."""
+        while self._graph.changed:
+            self.look()  # what was seen so far is held against what was declared so far
         self.declared = declared
         self._reached.clear()
         for edge in self._graph.newest_first():
@@ -67,9 +75,24 @@ class Comparison:
             del changed[place]
             edge = self._graph.get(*place)
             if edge is not None:
+                before = edge.status
                 edge.status, edge.loops = self._judge(edge)
+                if edge.status == PHANTOM:
+                    self._excuse(edge, was_declared=before == BOTH)
+                edge.judged_count = edge.count
                 looked.append(edge)
         return looked
+
+    def _excuse(self, edge: Edge, *, was_declared: bool) -> None:
+        """An edge that went with its declaration, by the same change of bundle, is no phantom."""
+        place = (edge.source, edge.target)
+        if was_declared and edge.count == edge.judged_count and len(self.excused) < EXCUSED_MAX:
+            self.excused[place] = edge.last_ns
+        until_ns = self.excused.get(place)
+        if until_ns is not None and edge.last_ns <= until_ns:
+            edge.status = OBSERVED
+        else:
+            self.excused.pop(place, None)
 
     def loop_of(self, node: str) -> DeclaredLoop | None:
         """The loop at work under this node: itself, or a job or service of its name."""
@@ -137,6 +160,11 @@ class Comparison:
         before = self._reached.get(edge.target, frozenset())
         if by <= before or len(before) >= LOOPS_PER_NODE_MAX:
             return
+        if len(self._reached) >= REACHED_MAX:  # of services long gone, most of them: begin anew
+            self._reached.clear()
+            self._graph.changed.update(
+                dict.fromkeys((one.source, one.target) for one in self._graph.newest_first())
+            )
         self._reached[edge.target] = before | by
         for further in self._graph.out.get(edge.target, {}).values():
             if TRACED in further.seen:

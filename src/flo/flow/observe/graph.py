@@ -62,6 +62,7 @@ class Edge(msgspec.Struct):
     seen: dict[str, Seen]
     status: str = OBSERVED
     loops: tuple[str, ...] = ()
+    judged_count: int = 0  # its count when the comparison last looked
     told_ns: int = 0  # FLO's clock when it was last told of it, to the second; 0: before the first turn
 
     @property

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+
+import msgspec
 
 from flo.core.finding import Finding
 from flo.core.signal import text_from_time
@@ -49,6 +52,14 @@ class PhantomWatchdog(Watchdog):
         if self._looked_ns is None or now_ns - self._looked_ns >= UNSEEN_EVERY_NS:
             self._looked_ns = now_ns
             self._check_unseen(now_ns, board)
+
+    def snapshot(self) -> list[tuple[str, str, int]]:
+        """Which edges are excused: the ledger has the edges, not what was declared when they were seen."""
+        return [(*place, at_ns) for place, at_ns in self._comparison.excused.items()]
+
+    def restore(self, snapshot: Any, now_ns: int) -> None:
+        found = msgspec.convert(snapshot, list[tuple[str, str, int]])
+        self._comparison.excused = {(source, target): at_ns for source, target, at_ns in found}
 
     def _is_excepted(self, edge: Edge) -> bool:
         names = (edge.source, edge.target, subject_of(edge.source, edge.target), *edge.loops)

@@ -165,8 +165,9 @@ class ReadOnlyService(LedgerQueries):
         """From the ledger: what lineage reported, and the summaries of what was traced and what loops did."""
         if self._observer is None:
             bundle, _ = self._bundle()
-            self._observer = Observer()
-            self._observer.turn_to(bundle.definition)
+            watch = self._watch()
+            watch.turn_to(bundle.definition)
+            self._observer = watch.observer
             edges_of_ledger(self._observer, self._ledgers)
             self._observer.look_at_all()
         return self._observer.page(query, limit, cursor, time.time_ns())

@@ -15,12 +15,12 @@ from flo.flow.observe.graph import EVIDENCE, PHANTOM
 from flo.flow.observe.listing import STATUSES
 
 COLUMNS = (
-    ("edge", "edge"),
     ("status", "status"),
     ("count", "count"),
     ("evidence", "evidence"),
     ("first_seen", "first seen"),
     ("last_seen", "last seen"),
+    ("edge", "edge"),
 )
 
 MEANINGS = {
@@ -62,7 +62,9 @@ def command(
     if as_json:
         print_json({"edges": rows, "next": None})
         return
-    print_table(COLUMNS, [_line(row) for row in rows], "no edges" if not phantom else "no phantom edges")
+    print_table(
+        COLUMNS, [_line(row) for row in rows], "no edges" if not phantom else "no phantom edges", wide=True
+    )
     counts = Counter(row["status"] for row in rows)
     if rows:
         hint("; ".join(f"{counts[name]} {name} ({MEANINGS[name]})" for name in STATUSES if counts[name]))
