@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 COMPUTED_MAX = 50_000
@@ -42,7 +43,7 @@ class Computations:
     """Used on one thread. `changed` names what was computed again since the watchdog last looked."""
 
     def __init__(self) -> None:
-        self._computed: dict[_Key, Computed] = {}
+        self._computed: OrderedDict[_Key, Computed] = OrderedDict()
         self._repeated: dict[str, dict[_Key, Computed]] = {}  # by dataset: those of more than one job
         self.changed: dict[str, None] = {}
 

@@ -7,6 +7,7 @@ evidence, when it was first and last seen, how often, and one example to look up
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ SUMMARISED = frozenset({TRACED, FETCHED, CONTEXT})
 """Evidence whose single sightings are not in the ledger: summaries of it are, as signals."""
 
 EDGES_MAX = 100_000
-"""About 100 MB. Beyond, the edge seen longest ago leaves and is counted."""
+"""About 150 MB. Beyond, the edge seen longest ago leaves and is counted."""
 
 EDGE_AGE_NS_MAX = 30 * 86_400_000_000_000
 """Not told of for so long, an edge leaves: what was removed from the system should leave the picture too."""
@@ -62,6 +63,7 @@ class Edge(msgspec.Struct):
     seen: dict[str, Seen]
     status: str = OBSERVED
     loops: tuple[str, ...] = ()
+    turn: int = 0  # counts up with every sighting of any edge: the newest has the highest
     judged_count: int = 0  # its count when the comparison last looked
     told_ns: int = 0  # FLO's clock when it was last told of it, to the second; 0: before the first turn
 
@@ -88,15 +90,16 @@ class Graph:
 
     def __init__(self, edges_max: int = EDGES_MAX) -> None:
         self._edges_max = edges_max
-        self._edges: dict[tuple[str, str], Edge] = {}
+        self._edges: OrderedDict[tuple[str, str], Edge] = OrderedDict()
         self.out: dict[str, dict[str, Edge]] = {}
         self.into: dict[str, dict[str, Edge]] = {}
         self.shorts: dict[str, str] = {}  # node -> its name without kind and namespace
         self.by_short: dict[str, set[str]] = {}
-        self.changed: dict[tuple[str, str], None] = {}
+        self.changed: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.gone: list[Edge] = []  # phantoms that left since the comparison last looked
         self.unrecorded: dict[tuple[str, str, str], Seen] = {}  # since it was last summarised into the ledger
         self.dropped = 0
+        self._turns = 0
         self.now_ns = 0  # FLO's clock, to the second
 
     def __len__(self) -> int:
@@ -106,7 +109,7 @@ class Graph:
         return self._edges.get((source, target))
 
     def newest_first(self) -> Iterator[Edge]:
-        """By when they were last touched."""
+        """By when FLO was last told of them: by `turn`."""
         return reversed(self._edges.values())
 
     def observe(
@@ -125,11 +128,14 @@ class Graph:
     def add(self, source: str, target: str, evidence: str, seen: Seen, *, is_recorded: bool = False) -> None:
         """It was seen as `seen` says. `is_recorded`: the ledger has it already, so it need not be summarised."""
         place = (source, target)
-        edge = self._edges.pop(place, None)
+        edge = self._edges.get(place)
         if edge is None:
             edge = self._new(source, target)
-        self._edges[place] = edge
-        edge.told_ns = self.now_ns
+            self._edges[place] = edge
+        else:
+            self._edges.move_to_end(place)
+        self._turns += 1
+        edge.turn, edge.told_ns = self._turns, self.now_ns
         self.changed[place] = None
         known = edge.seen.get(evidence)
         if known is None:

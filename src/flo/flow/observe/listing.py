@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ NEVER_SEEN = "never-seen"
 STATUSES = (PHANTOM, BOTH, DECLARED, NEVER_SEEN, OBSERVED)
 
 Place = tuple[int, str, str]
-"""(last seen, source, target); declared edges that were not seen have 0 and come last."""
+"""(turn, source, target), counting down; declared edges that were not seen have 0 and come last, by name."""
 
 
 def page(
@@ -35,17 +34,17 @@ def page(
     """One page. An edge that is seen again meanwhile moves to the front and is not shown twice."""
     _check(query)
     before = None if cursor is None else _decode_cursor(cursor)
-    found = heapq.nlargest(
-        limit + 1,
-        (
-            (place, row)
-            for place, row in _all(graph, comparison, never_seen)
-            if (before is None or place < before) and _matches(row, query)
-        ),
-        key=lambda each: each[0],
-    )
-    rows = [row if isinstance(row, dict) else _row(row) for _, row in found[:limit]]
-    return Page(rows, _encode_cursor(found[limit - 1][0]) if len(found) > limit else None)
+    rows: list[dict[str, Any]] = []
+    last: Place | None = None
+    for place, found in _all(graph, comparison, never_seen):
+        if (before is not None and place >= before) or not _matches(found, query):
+            continue
+        if len(rows) == limit:
+            assert last is not None
+            return Page(rows, _encode_cursor(last))
+        rows.append(found if isinstance(found, dict) else _row(found))
+        last = place
+    return Page(rows, None)
 
 
 def _check(query: Mapping[str, str]) -> None:
@@ -61,9 +60,9 @@ def _all(
     graph: Graph, comparison: Comparison, never_seen: Iterable[NeverSeen]
 ) -> Iterator[tuple[Place, Edge | dict[str, Any]]]:
     for edge in graph.newest_first():
-        yield (edge.last_ns, edge.source, edge.target), edge
+        yield (edge.turn, edge.source, edge.target), edge
     missing = {(each.source, each.target) for each in never_seen}
-    for source, target, key, loop in comparison.unseen():
+    for source, target, key, loop in sorted(comparison.unseen(), reverse=True):
         status = NEVER_SEEN if (source, target) in missing else DECLARED
         yield (0, source, target), _declared_row(source, target, key, loop, status)
 

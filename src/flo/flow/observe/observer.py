@@ -16,6 +16,7 @@ Memory is bounded by the limits of the parts: edges, runs, spans, siblings, comp
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 
 from flo.core.errors import SignalRejected
@@ -46,6 +47,10 @@ SUMMARY_EVERY_NS = 60_000_000_000
 CAUSES_MAX = 100_000
 """Groups whose commands' loops are remembered; whoever decides what such a command caused is told by them."""
 
+LOOKUPS_PER_GROUP_MAX = 16
+"""In the ledger, for what was decided before this start: each is a read, and anybody may write what they like into
+`floparent`."""
+
 FindLoop = Callable[[str], str | None]
 """`<shard>-<block>-<section>` -> the loop whose decisions stand there, from the ledger; None where it cannot be told."""
 
@@ -68,7 +73,7 @@ class Observer:
             SerialisedWatchdog(self.siblings, self.comparison, self.graph),
             RecomputedWatchdog(self.computations),
         )
-        self._loop_of: dict[str, str | None] = {}
+        self._loop_of: OrderedDict[str, str | None] = OrderedDict()
         self._offered: dict[tuple[str, str, str], Seen] = {}
         self._aged_ns: int | None = None
         self._summarised_ns: int | None = None
@@ -92,8 +97,12 @@ class Observer:
         for event in digest.events:
             if isinstance(event, CommandIssued):
                 self._remember(event.command.decision_id.rpartition("-")[0], event.command.loop)
+        looked_up = 0
         for caused in digest.caused:
             if caused.section not in self._loop_of:
+                looked_up += 1
+                if looked_up > LOOKUPS_PER_GROUP_MAX:
+                    continue
                 self._remember(caused.section, self.find_loop(caused.section))
             parent = self._loop_of[caused.section]
             if parent is not None:
@@ -107,9 +116,9 @@ class Observer:
                 )
 
     def _remember(self, section: str, loop: str | None) -> None:
-        if len(self._loop_of) >= CAUSES_MAX and section not in self._loop_of:
-            del self._loop_of[next(iter(self._loop_of))]
         self._loop_of[section] = loop
+        if len(self._loop_of) > CAUSES_MAX:
+            self._loop_of.popitem(last=False)
 
     # -- about once a second ------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterable, Iterator
 
 from flo.core.errors import SignalRejected
 from flo.core.record import decode_group
@@ -19,16 +20,29 @@ _LINEAGE = b'"openlineage.'
 _SUMMARY = SOURCE.encode()
 
 
-def recorded(view: LedgerView, blocks_max: int = BLOCKS_MAX) -> Iterator[list[tuple[str, bytes]]]:
-    """For each block that is there, its signals that show edges: (type, bytes). To be read on a thread of its own."""
+Found = tuple[str, bytes]
+"""A signal that shows edges: its type, and the summary it is or the event it carries."""
+
+
+def recorded(views: Iterable[LedgerView]) -> Iterator[list[Found]]:
+    """For each block that is there, its signals that show edges. To be read on a thread of its own.
+
+    Shards are merged by time: the start of a run and its end may lie in two.
+    """
+    for _, found in heapq.merge(*(_blocks(view) for view in views), key=lambda block: block[0]):
+        yield found
+
+
+def _blocks(view: LedgerView, blocks_max: int = BLOCKS_MAX) -> Iterator[tuple[int, list[Found]]]:
     last = view.last_block()
     for number in range(max(1, last - blocks_max + 1), last + 1):
         try:
             block = view.read(number)
         except KeyError:  # dropped by retention
             continue
-        found = []
-        for raw in decode_group(block.payload).raws():
+        found: list[Found] = []
+        group = decode_group(block.payload)
+        for raw in group.raws():
             if _LINEAGE in raw or _SUMMARY in raw:
                 try:
                     event = parse_signal(raw)
@@ -38,4 +52,4 @@ def recorded(view: LedgerView, blocks_max: int = BLOCKS_MAX) -> Iterator[list[tu
                     found.append((event.type, raw))
                 elif event.type.startswith("openlineage."):
                     found.append((event.type, bytes(event.data)))
-        yield found
+        yield group.decided_ns, found

@@ -7,6 +7,7 @@ parent run: what an earlier run left behind is not what this one's order is abou
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from flo.core.lineage import DATASET, ENDS, RUN, DatasetUse, DeclaredParents, JobName, LineageEvent
@@ -55,13 +56,13 @@ class RunBook:
         self._graph = graph
         self._siblings = siblings
         self._computations = computations
-        self._runs: dict[str, Run] = {}
-        self._writers: dict[
-            str, dict[str, str | None]
-        ] = {}  # dataset -> job -> the parent run it last wrote in
-        self._declared: dict[
-            tuple[str, str], bool
-        ] = {}  # job to job edges: whether the reader declares the writer
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._writers: OrderedDict[str, dict[str, str | None]] = (
+            OrderedDict()
+        )  # dataset -> job -> the parent run it last wrote in
+        self._declared: OrderedDict[tuple[str, str], bool] = (
+            OrderedDict()
+        )  # job to job edges: whether the reader declares the writer
         self.ended = 0
 
     def is_declared(self, source: str, target: str) -> bool | None:
@@ -75,10 +76,10 @@ class RunBook:
         job = self._graph.job(event.job)
         if event.kind != RUN:
             about = f"{event.job.namespace}/{event.job.name}"
-            for use in event.inputs:
-                self._graph.observe(self._graph.dataset(use), job, _evidence(use), event.at_ns, about)
+            for use in event.inputs:  # a job as it is designed: nothing ran
+                self._graph.observe(self._graph.dataset(use), job, DECLARED, event.at_ns, about)
             for use in event.outputs:
-                self._graph.observe(job, self._graph.dataset(use), _evidence(use), event.at_ns, about)
+                self._graph.observe(job, self._graph.dataset(use), DECLARED, event.at_ns, about)
             return
         run = self._run(event, job)
         follows = None
@@ -108,7 +109,7 @@ class RunBook:
 
     def _make_room(self) -> None:
         if len(self._runs) >= RUNS_MAX:
-            del self._runs[next(iter(self._runs))]
+            self._runs.popitem(last=False)
 
     def _read(
         self, run: Run, use: DatasetUse, at_ns: int, follows: tuple[frozenset[str], str] | None
@@ -136,7 +137,7 @@ class RunBook:
                 del writers[next(iter(writers))]
             self._writers[dataset] = writers
             if len(self._writers) > WRITES_MAX:
-                del self._writers[next(iter(self._writers))]
+                self._writers.popitem(last=False)
         if use.version is not None or dataset not in run.outputs:
             run.outputs[dataset] = use.version
 
@@ -151,7 +152,7 @@ class RunBook:
             self._declared[writer, run.job] = writer in declared
             self._graph.observe(writer, run.job, REPORTED, at_ns, run.run_id)
         while len(self._declared) > WRITES_MAX * 2:
-            del self._declared[next(iter(self._declared))]
+            self._declared.popitem(last=False)
 
     # -- ends -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from flo.core.lineage import LineageEvent
 from flo.core.record.group import decode_summary
 from flo.core.span import Span
 from flo.flow.observe.observer import Observer
-from flo.flow.observe.recorded import SUMMARIES, recorded
+from flo.flow.observe.recorded import SUMMARIES, Found, recorded
 from flo.ports.clock import Clock
 from flo.ports.service import Page, Receipt
 from flo.ports.store import LedgerView
@@ -123,12 +123,11 @@ class Observing:
 
     async def _read_back(self) -> None:
         try:
-            for view in list(self._views().values()):
-                blocks = recorded(view)
-                while (found := await asyncio.to_thread(_next_found, blocks)) is not None:
-                    replay(self.observer, found)
-                    if self._stopping:
-                        return
+            blocks = recorded(self._views().values())
+            while (found := await asyncio.to_thread(_next_found, blocks)) is not None:
+                replay(self.observer, found)
+                if self._stopping:
+                    return
         except Exception:
             log.exception("the edges observed before this start could not be read back whole")
         finally:
@@ -150,9 +149,9 @@ class Observing:
 BLOCKS_PER_TURN = 64
 
 
-def _next_found(blocks: Iterator[list[tuple[str, bytes]]]) -> list[tuple[str, bytes]] | None:
+def _next_found(blocks: Iterator[list[Found]]) -> list[Found] | None:
     """What some blocks hold, or None at the end."""
-    found: list[tuple[str, bytes]] = []
+    found: list[Found] = []
     for _ in range(BLOCKS_PER_TURN):
         block = next(blocks, None)
         if block is None:
@@ -161,7 +160,7 @@ def _next_found(blocks: Iterator[list[tuple[str, bytes]]]) -> list[tuple[str, by
     return found
 
 
-def replay(observer: Observer, found: Sequence[tuple[str, bytes]]) -> None:
+def replay(observer: Observer, found: Sequence[Found]) -> None:
     """Show an observer what the ledger holds."""
     for type, raw in found:
         if type in SUMMARIES:
@@ -191,6 +190,5 @@ class ObservedService:
 
 def edges_of_ledger(observer: Observer, views: Mapping[int, LedgerView]) -> None:
     """All that the ledgers of a data directory hold of edges."""
-    for view in views.values():
-        for found in recorded(view):
-            replay(observer, found)
+    for found in recorded(views.values()):
+        replay(observer, found)
