@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from flo.core.errors import CorruptLedger, Overloaded, SignalRejected
@@ -135,10 +136,13 @@ class Observing:
     async def _read_back(self) -> None:
         try:
             blocks = recorded(self._views().values())
-            while (found := await asyncio.to_thread(_next_found, blocks)) is not None:
-                replay(self.observer, found)
-                if self._stopping:
+            while not self._stopping:
+                began = time.perf_counter()
+                found = await asyncio.to_thread(_next_found, blocks)
+                if found is None:
                     return
+                replay(self.observer, found)
+                await asyncio.sleep(REST_SHARE * (time.perf_counter() - began))
         except Exception:
             log.exception("the edges observed before this start could not be read back whole")
         finally:
@@ -157,7 +161,10 @@ class Observing:
         await self.ready()
 
 
-BLOCKS_PER_TURN = 64
+BLOCKS_PER_TURN = 16
+
+REST_SHARE = 2.0
+"""Of the time that reading took, before it goes on: whoever starts FLO again wants it to decide first of all."""
 
 
 def _next_found(blocks: Iterator[list[Found]]) -> list[Found] | None:
