@@ -11,12 +11,14 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from flo.core.lineage import DATASET, ENDS, RUN, DatasetUse, DeclaredParents, JobName, LineageEvent
-from flo.flow.observe.computations import Computation, Computations
+from flo.flow.observe.computations import Computation, Computations, Inputs
 from flo.flow.observe.graph import DECLARED, REPORTED, Graph
 from flo.flow.observe.siblings import Branch, Siblings
 
 RUNS_MAX = 20_000
-"""Runs remembered, with their datasets: about 60 MB. Beyond, the one heard of longest ago is forgotten."""
+USES_MAX = 500_000
+"""Runs remembered, and the datasets and children of all of them together: at most 150 MB. Beyond, the run heard of longest ago is
+forgotten."""
 
 DATASETS_PER_RUN_MAX = 5_000
 
@@ -56,6 +58,7 @@ class RunBook:
         self._graph = graph
         self._siblings = siblings
         self._computations = computations
+        self._uses = 0  # datasets and children of all runs together
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._writers: OrderedDict[str, dict[str, str | None]] = (
             OrderedDict()
@@ -108,8 +111,9 @@ class RunBook:
         return run
 
     def _make_room(self) -> None:
-        if len(self._runs) >= RUNS_MAX:
-            self._runs.popitem(last=False)
+        while self._runs and (len(self._runs) >= RUNS_MAX or self._uses >= USES_MAX):
+            _, run = self._runs.popitem(last=False)
+            self._uses -= len(run.inputs) + len(run.outputs) + len(run.children)
 
     def _read(
         self, run: Run, use: DatasetUse, at_ns: int, follows: tuple[frozenset[str], str] | None
@@ -118,6 +122,7 @@ class RunBook:
         if dataset not in run.inputs:
             if len(run.inputs) >= DATASETS_PER_RUN_MAX:
                 return
+            self._uses += 1
             self._graph.observe(dataset, run.job, _evidence(use), at_ns, run.run_id)
             if follows is not None:
                 self._follow(run, follows, dataset, at_ns)
@@ -129,6 +134,7 @@ class RunBook:
         if dataset not in run.outputs:
             if len(run.outputs) >= DATASETS_PER_RUN_MAX:
                 return
+            self._uses += 1
             self._graph.observe(run.job, dataset, _evidence(use), at_ns, run.run_id)
             writers = self._writers.pop(dataset, None) or {}
             writers.pop(run.job, None)
@@ -171,6 +177,7 @@ class RunBook:
             self._make_room()
             parent = self._runs[run.parent_run] = Run("", run.parent_run)  # it has not reported itself yet
         if parent is not None and run.parents is not None and len(parent.children) < CHILDREN_MAX:
+            self._uses += run.run_id not in parent.children
             parent.children[run.run_id] = (run.job, started_ns, ended_ns, run.parents.jobs)
 
     def _compare_children(self, run: Run) -> None:
@@ -183,12 +190,13 @@ class RunBook:
                 at_ns = min(start for times in branches.values() for start, _ in times)
                 found = (Branch(job, tuple(sorted(times))) for job, times in branches.items())
                 self._siblings.add(run.job, found, at_ns, run.run_id, is_declared=True)
+        self._uses -= len(run.children)
         run.children.clear()
 
     def _computed(self, run: Run) -> None:
         if run.ended_ns is None or not run.inputs or any(version is None for version in run.inputs.values()):
             return  # what cannot be told to be the same is not called the same
-        inputs = frozenset((node, version or "") for node, version in run.inputs.items())
+        inputs = Inputs({node: version or "" for node, version in run.inputs.items()})
         is_timed = run.started_ns is not None and run.started_ns <= run.ended_ns
         took_ns = run.ended_ns - run.started_ns if is_timed and run.started_ns is not None else None
         ancestors = self._ancestors(run)

@@ -72,7 +72,7 @@ def _finding(dataset: str, repeated: list[Computed], now_ns: int) -> Finding:
             "unknown_durations": unknown,
             "by": by,
             "newest_version": newest.version,
-            "newest_inputs": dict(sorted(newest.inputs)),
+            "newest_inputs": dict(newest.inputs),
             "last": text_from_time(newest.last_ns),
         },
     )
