@@ -17,8 +17,8 @@ from flo.flow.observe.siblings import Branch, Siblings
 
 RUNS_MAX = 20_000
 USES_MAX = 500_000
-"""Runs remembered, and the datasets and children of all of them together: at most 150 MB. Beyond, the run heard of longest ago is
-forgotten."""
+"""Runs remembered, and the datasets and children of all of them together: at most 150 MB. Beyond, the run heard of
+longest ago is forgotten."""
 
 DATASETS_PER_RUN_MAX = 5_000
 
