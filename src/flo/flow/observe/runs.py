@@ -60,13 +60,10 @@ class RunBook:
         self._computations = computations
         self._uses = 0  # datasets and children of all runs together
         self._runs: OrderedDict[str, Run] = OrderedDict()
-        self._writers: OrderedDict[str, dict[str, str | None]] = (
-            OrderedDict()
-        )  # dataset -> job -> the parent run it last wrote in
-        self._declared: OrderedDict[tuple[str, str], bool] = (
-            OrderedDict()
-        )  # job to job edges: whether the reader declares the writer
-        self.ended = 0
+        # dataset -> job -> the parent run it last wrote in
+        self._writers: OrderedDict[str, dict[str, str | None]] = OrderedDict()
+        # (writer, reader) -> whether the reader declares that it follows the writer
+        self._declared: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
     def is_declared(self, source: str, target: str) -> bool | None:
         """Whether the job `target` declares that it follows the job `source`; None: nobody said either way."""
@@ -163,7 +160,6 @@ class RunBook:
     # -- ends -------------------------------------------------------------------------------------------------
 
     def _ended(self, run: Run) -> None:
-        self.ended += 1
         if run.started_ns is not None and run.ended_ns is not None and run.ended_ns >= run.started_ns:
             self._child(run, run.started_ns, run.ended_ns)
         if run.children:
