@@ -115,6 +115,14 @@ def test_jobs_and_datasets_are_known_by_their_own_name_whatever_is_in_their_name
     assert (graph.shorts[job], graph.shorts[dataset]) == ("c/d", "path/x")
 
 
+def test_a_node_keeps_its_name_when_its_last_edge_makes_room_for_its_next() -> None:
+    graph = Graph(edges_max=1)
+    for number in range(3):
+        job, dataset = graph.job(JobName("a/b", "etl")), graph.dataset(DatasetUse("s3://x", f"d{number}"))
+        graph.observe(dataset, job, REPORTED, 1, "run")
+        assert graph.shorts == {job: "etl", dataset: f"d{number}"}
+
+
 def test_whether_one_leads_to_another_is_told_by_what_is_seen_and_declared_together() -> None:
     graph = Graph()
     a, x, b = graph.job(JobName("n", "a")), graph.dataset(DatasetUse("n", "x")), graph.job(JobName("n", "b"))

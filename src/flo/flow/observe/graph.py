@@ -25,6 +25,9 @@ producer of lineage listed it as declared, which shows nothing.
 OBSERVED, PHANTOM, BOTH = "observed", "phantom", "both"
 """What the comparison makes of an observed edge: nothing (no declaration could name it), undeclared, declared too."""
 
+UNUSED_NAMES_MAX = 10_000
+"""Names of jobs that have no edge (yet); they go within the hour."""
+
 SUMMARISED = frozenset({TRACED, FETCHED, CONTEXT})
 """Evidence whose single sightings are not in the ledger: summaries of it are, as signals."""
 
@@ -144,20 +147,22 @@ class Graph:
             known.add(seen)
         if evidence in SUMMARISED and not is_recorded:
             summary = self.unrecorded.get((source, target, evidence))
-            if summary is None:
-                self.unrecorded[source, target, evidence] = seen
-            else:
+            if summary is not None:
                 summary.add(seen)
+            elif (
+                len(self.unrecorded) < self._edges_max
+            ):  # a flood of edges is not worth a flood of the ledger
+                self.unrecorded[source, target, evidence] = seen
 
     def _new(self, source: str, target: str) -> Edge:
+        named = [(node, self.shorts.get(node) or node.partition(":")[2]) for node in (source, target)]
         while len(self._edges) >= self._edges_max:
-            self._drop(next(iter(self._edges)))
+            self._drop(next(iter(self._edges)))  # which may forget the very nodes of the new one
         edge = Edge(source, target, {})
         self.out.setdefault(source, {})[target] = edge
         self.into.setdefault(target, {})[source] = edge
-        for node in (source, target):
-            if node not in self.shorts:
-                self._name(node, node.partition(":")[2])
+        for node, short in named:
+            self._name(node, short)
         return edge
 
     def _name(self, node: str, short: str) -> None:
@@ -168,12 +173,17 @@ class Graph:
         """The node of a job; its short name is the job's own, without the namespace."""
         return self._in_namespace("job", job.namespace, job.name)
 
+    @staticmethod
+    def node_of(job: JobName) -> str:
+        """The node of a job that is only looked for."""
+        return f"job:{job.namespace}/{job.name}"
+
     def dataset(self, use: DatasetUse) -> str:
         return self._in_namespace("dataset", use.namespace, use.name)
 
     def _in_namespace(self, kind: str, namespace: str, name: str) -> str:
         node = f"{kind}:{namespace}/{name}"
-        if node not in self.shorts and len(self.shorts) < 2 * self._edges_max:
+        if node not in self.shorts and len(self.shorts) < 2 * self._edges_max + UNUSED_NAMES_MAX:
             self._name(node, name)
         return node
 

@@ -84,7 +84,7 @@ class RunBook:
         run = self._run(event, job)
         follows = None
         if run.parents is not None and event.inputs:
-            follows = (frozenset(map(self._graph.job, run.parents.jobs)), run.parents.within)
+            follows = (frozenset(map(self._graph.node_of, run.parents.jobs)), run.parents.within)
         for use in event.inputs:
             self._read(run, use, event.at_ns, follows)
         for use in event.outputs:
