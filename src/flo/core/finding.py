@@ -15,7 +15,7 @@ SOURCE = "/flo/watchdogs"
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One finding. `type` and `subject` together are its identity: found again, it is the same finding.
 
-    `type` is the signal type of DESIGN §5 (`flo.cycle.slowing`); `subject` is what it is about: a loop, a pipeline, a
+    `type` is the type of its signal, such as `flo.cycle.slowing`; `subject` is what it is about: a loop, a pipeline, a
     dependency, a dataset, or an edge as `a -> b`. `detail` is one sentence for a person, with the figures in it.
     `figures` are the same as values, JSON-able, units in their names.
     """
