@@ -11,12 +11,12 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from flo.core.context import Context
 from flo.core.errors import SignalRejected
 from flo.core.loop.program import Row
 from flo.core.record import Group
@@ -36,19 +36,24 @@ _NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SignalRej
 Decode = Callable[[bytes], Any]
 
 
-class Unusual(Protocol):
-    """What the step does with a decision that brings more than its row."""
+Unusual = Callable[[Route, Envelope, int, Row, int], Row]
+"""What the step does with a decision that brings more than its row: (route, event, its time, row, its place)."""
 
-    def __call__(
-        self,
-        group: Group,
-        route: Route,
-        event: Envelope,
-        context: Context | None,
-        decision: Row,
-        place: int,
-        t: int,
-    ) -> Row: ...
+
+@dataclass(slots=True, frozen=True)
+class Offer:
+    """A batch on its way: where its signals, their receipts and what becomes unusual go."""
+
+    raws: Sequence[bytes]
+    receipts: list[Receipt]
+    group: Group
+    marks: Marks
+    parking: Collection[str]  # types that are not decided now; grows while a batch is decided
+    unusual: Unusual
+
+    def taken(self, start: int, end: int) -> None:
+        self.group.raws += self.raws[start:end]
+        self.receipts.extend([ACCEPTED] * (end - start))
 
 
 class Express:
@@ -69,9 +74,8 @@ class Express:
             kinds.append(tuple(each))
         # what allows no attribute but the common ones is faster; once others were seen, more are expected
         decoders = [_decoder(of_form) for of_form in zip(*kinds, strict=True)] if kinds else [None, None]
-        self._closed: Decode | None = decoders[0]
+        self._decode: Decode | None = decoders[0]
         self._open: Decode | None = decoders[1]
-        self._decode = self._closed
 
     def takes(self, raws: Sequence[bytes], expected: Mapping[str, Any]) -> bool:
         """Whether these may go this way at all. `expected`: types that some command waits for."""
@@ -79,59 +83,26 @@ class Express:
             return False
         return max(map(len, raws), default=0) <= SIGNAL_BYTES_MAX
 
-    def run(
-        self,
-        raws: Sequence[bytes],
-        start: int,
-        group: Group,
-        receipts: list[Receipt],
-        marks: Marks,
-        parking: Collection[str],
-        unusual: Unusual,
-    ) -> tuple[int, bool]:
+    def run(self, offer: Offer, start: int) -> tuple[int, bool]:
         """Decide the signals from `start` on while they are plain: the first place not decided, and whether any of
         their loops waits for the commit."""
-        place, strict = self._run(raws, start, group, receipts, marks, parking, unusual)
-        if (
-            place < len(raws)
-            and not parking
-            and self._decode is not self._open
-            and self._takes_open(raws[place])
-        ):
-            self._decode = self._open
-            place, more = self._run(raws, place, group, receipts, marks, parking, unusual)
-            strict = strict or more
-        return place, strict
-
-    def _takes_open(self, raw: bytes) -> bool:
-        assert self._open is not None
-        try:
-            self._open(raw)
-        except _NOT_PLAIN:
-            return False
-        return True
-
-    def _run(
-        self,
-        raws: Sequence[bytes],
-        start: int,
-        group: Group,
-        receipts: list[Receipt],
-        marks: Marks,
-        parking: Collection[str],
-        unusual: Unusual,
-    ) -> tuple[int, bool]:
-        decode, now = self._decode, group.decided_ns
-        assert decode is not None
+        raws, marks, parking, now = offer.raws, offer.marks, offer.parking, offer.group.decided_ns
         hot, older, fractions = marks.hot, marks.older, FRACTIONS_SEEN.get
-        run = _Run(group, unusual)
+        decode, open_decode = self._decode, self._open
+        assert decode is not None
+        assert open_decode is not None
+        run = _Run(offer)
         events, times = run.events, run.times
         kind: type | None = None
         strict = False
         place, second, second_ns = start, "never", 0
         for place, raw in enumerate(islice(raws, start, None), start):
             try:
-                event = decode(raw)
+                try:
+                    event = decode(raw)
+                except msgspec.ValidationError:
+                    event = open_decode(raw)
+                    decode = self._decode = open_decode
                 time = event.time
                 if time is None:
                     t = now
@@ -158,8 +129,8 @@ class Express:
             before = len(ids)
             ids.add(event.id)
             if len(ids) == before or (older and _is_older(marks, event, ids)):
-                _taken(raws, start, place, group, receipts)
-                receipts.append(DUPLICATE)
+                offer.taken(start, place)
+                offer.receipts.append(DUPLICATE)
                 start = place + 1
                 continue
             events.append(event)
@@ -167,49 +138,35 @@ class Express:
         else:
             place = len(raws)
         run.decide()
-        _taken(raws, start, place, group, receipts)
+        offer.taken(start, place)
         return place, strict
 
 
 class _Run:
     """Signals of one loop that wait to be decided together."""
 
-    def __init__(self, group: Group, unusual: Unusual) -> None:
+    def __init__(self, offer: Offer) -> None:
         self.events: list[Any] = []
         self.times: list[int] = []
         self.route: Route | None = None
-        self._group = group
-        self._row = len(group.raws)
-        self._unusual = unusual
+        self._offer = offer
+        self._row = len(offer.group.raws)
 
     def decide(self) -> None:
         if not self.events:
             return
-        route, group = self.route, self._group
+        route, group = self.route, self._offer.group
         assert route is not None
         assert route.decide_run is not None
-        rows = route.rows
-        is_new = rows is None
-        if rows is None:
-            rows = route.open(group)
-        unusual = functools.partial(_noted, self._unusual, group, route, rows)
+        is_new = route.rows is None
+        rows = route.rows if route.rows is not None else route.open(group)
+        unusual = functools.partial(self._offer.unusual, route)
         route.decide_run(self.events, self.times, group.decided_ns, route.cells, self._row, rows, unusual)
         if is_new and not rows:
             route.close(group)
         self._row += len(self.events)
         self.events.clear()
         self.times.clear()
-
-
-def _noted(
-    unusual: Unusual, group: Group, route: Route, rows: list[Row], event: Envelope, t: int, decision: Row
-) -> Row:
-    return unusual(group, route, event, None, decision, len(rows), t)
-
-
-def _taken(raws: Sequence[bytes], start: int, end: int, group: Group, receipts: list[Receipt]) -> None:
-    group.raws += raws[start:end]
-    receipts += [ACCEPTED] * (end - start)
 
 
 def _is_older(marks: Marks, event: Any, ids: set[str]) -> bool:

@@ -54,7 +54,7 @@ class Letter(msgspec.Struct, array_like=True):
 
 
 def drain(step: Step, parked: Parked, group: Group) -> int:
-    """Decide parked signals; how many were. None where the pipeline is not being drained, or has come to another place.
+    """Decide parked signals; how many were. 0 where the pipeline is not being drained, or has come to another place.
 
     Stops where the breaker opens again: the rest stays parked.
     """

@@ -6,6 +6,7 @@ needs), and everything it learns goes into the group, which the committer makes 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from flo.core.loop.definition import BundleDefinition
 from flo.core.loop.program import EXIT_ERROR, Row
 from flo.core.record import DeadLetter, Group, Killed
 from flo.core.signal import Envelope, parse_signal, time_from_text
-from flo.flow.express import PATIENCE_MAX, Express
+from flo.flow.express import PATIENCE_MAX, Express, Offer
 from flo.flow.inputs import decode_data, effective_context, nothing_fetched, root_context
 from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.marks import Marks
@@ -104,12 +105,12 @@ class Step:
         ):
             self._general(submission, 0, len(raws), group, receipts)
             return receipts
+        unusual = functools.partial(self._unusual, group, None)
+        offer = Offer(raws, receipts, group, self.marks, self.parking.types, unusual)
         place, patience = 0, 1
         while place < len(raws):
             began = place
-            place, strict = express.run(
-                raws, began, group, receipts, self.marks, self.parking.types, self._unusual
-            )
+            place, strict = express.run(offer, began)
             submission.strict = submission.strict or strict
             patience = 1 if place > began else min(2 * patience, PATIENCE_MAX)
             if place < len(raws):
@@ -227,7 +228,7 @@ class Step:
             if rows is None:
                 rows = route.open(group)
             if decision[-1] is not None:
-                decision = self._unusual(group, route, event, context, decision, len(rows), t)
+                decision = self._unusual(group, context, route, event, t, decision, len(rows))
             rows.append(decision)
             if decided is not None:
                 decided.append(f"{self.shard}-{group.block}-{route.section}-{len(rows) - 1}")
@@ -298,12 +299,12 @@ class Step:
     def _unusual(
         self,
         group: Group,
+        context: Context | None,
         route: Route,
         event: Envelope,
-        context: Context | None,
+        t: int,
         decision: Row,
         place: int,
-        t: int,
     ) -> Row:
         """What a decision brings besides its row: commands, a failed expression, marks."""
         extra: dict[str, Any] = decision[-1]

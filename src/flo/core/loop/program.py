@@ -155,7 +155,7 @@ class LoopProgram:
 
     decide(signal, data, t, now, context, need, cells, row) -> Row | None   None: `where` says it is not for this loop
     decide_run(signals, times, now, cells, row, rows, unusual)              decides signals whose rows begin at `row`, and
-                                   appends; `unusual(signal, t, row) -> Row` sees each row with an `extra` before that
+                                   appends; `unusual(signal, t, row, place) -> Row` sees rows with an `extra` first
     fold(signal, data, t, now, context, need, cells)                        the same change of state, without the rules
     refold(t, now, key, measured, cells)                                    the same, from the inputs a record holds
     redecide(signal, data, t, now, context, need, row, key, seq, state, extra) -> Row

@@ -204,7 +204,7 @@ class LoopSource:
         return [
             at(indent, f"decision = {row}"),
             at(indent, "if extra is not None:"),
-            at(indent + 1, "decision = unusual(signal, t, decision)"),
+            at(indent + 1, "decision = unusual(signal, t, decision, len(rows))"),
             at(indent, "append(decision)"),
             at(indent, "continue"),
         ]

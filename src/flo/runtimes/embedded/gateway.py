@@ -35,8 +35,7 @@ class Gateway:
         self._clock = clock
         self.router = Router(())
         self._needs: NeedsFetcher | None = None
-        self._expected: frozenset[str] = frozenset()
-        self._probe = KeyProbe(self.router, self._expected)
+        self._probe = KeyProbe(self.router)
         self._last_turn: asyncio.Future[None] | None = None
         self._fetching = 0
         self._open = asyncio.Event()
@@ -46,8 +45,7 @@ class Gateway:
         """Route by another bundle from here on."""
         self.router = router
         self._needs = needs
-        self._expected = router.expected_types
-        self._probe = KeyProbe(router, self._expected)
+        self._probe = KeyProbe(router)
 
     def close(self) -> None:
         """Hold signals back while a bundle changes, so that no batch is routed by one and decided by the other."""
@@ -153,7 +151,7 @@ class Gateway:
             key = self._key(route, event)
             shard = home if key is None else shard_of(key, len(self._ports))
             found.setdefault(shard, set()).add(route.name)
-        if event.type in self._expected:  # whoever waits for it may be anywhere
+        if event.type in self.router.expected_types:  # whoever waits for it may be anywhere
             for port in self._ports:
                 found.setdefault(port.number, set())
         if not found:
@@ -238,12 +236,12 @@ class KeyProbe:
     the long way; what it tells is only where the signal goes, the shard decides everything else.
     """
 
-    def __init__(self, router: Router, expected: frozenset[str]) -> None:
+    def __init__(self, router: Router) -> None:
         kinds: list[Any] = []
         for type, routes in router.routes.items():
             keyed_by = {route.program.key_field for route in routes}
             field = keyed_by.pop() if len(keyed_by) == 1 else None
-            if field is not None and type not in expected:
+            if field is not None and type not in router.expected_types:
                 data = msgspec.defstruct("Data", [("key", str)], rename={"key": field}, gc=False)
                 fields: list[Any] = [("data", data), ("data_base64", None, None)]  # which would be the data
                 kinds.append(msgspec.defstruct("Probe", fields, tag_field="type", tag=type, gc=False))

@@ -92,22 +92,22 @@ class PipelineControl:
         return {**self.row(name), "changed": any(changed)}
 
     def _check(self, name: str) -> None:
-        names = {
+        names = self._names()
+        if name not in names:
+            raise not_found("pipeline", name, names)
+
+    def _names(self) -> set[str]:
+        """Of the bundle's pipelines, and of those that a bundle before this one had and left paused."""
+        return {
             *self._definitions,
             *(held.pipeline for port in self._ports for held in port.reconciler.pauses),
         }
-        if name not in names:
-            raise not_found("pipeline", name, names)
 
     # -- views --------------------------------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, Any]]:
         """Every pipeline, the paused ones first, those with most parked before the others."""
-        names = {
-            *self._definitions,
-            *(held.pipeline for port in self._ports for held in port.reconciler.pauses),
-        }
-        rows = [self.row(name) for name in names]
+        rows = [self.row(name) for name in self._names()]
         return sorted(rows, key=lambda row: (row["status"] == "running", -row["parked"], row["name"]))
 
     def row(self, name: str) -> dict[str, Any]:
@@ -144,7 +144,6 @@ class PipelineControl:
 
     def _report(self, pipeline: str, loop: str | None, reason: str, at_ns: int, incident: int) -> None:
         if not self._board.holds(BREAKER_OPENED, pipeline):
-            figures = {"incident": incident}
             self._board.report(
                 Finding(
                     type=BREAKER_OPENED,
@@ -153,7 +152,7 @@ class PipelineControl:
                     at_ns=at_ns,
                     loop=loop,
                     pipeline=pipeline,
-                    figures=figures,
+                    figures={"incident": incident},
                 )
             )
 
@@ -230,14 +229,13 @@ def pipeline_row(name: str, definition: PipelineDefinition | None, held: Sequenc
         for loop, count in pause.waiting.items():
             waiting[loop] = waiting.get(loop, 0) + count
     draining = bool(held) and all(pause.is_draining for pause in held)
+    loops = definition.loops if definition is not None else first.loops if first is not None else ()
     jobs = () if definition is None else definition.jobs
     pausable = frozenset() if definition is None else definition.pausable
     return {
         "name": name,
         "status": "running" if first is None else "draining" if draining else "paused",
-        "loops": list(
-            first.loops if definition is None and first else definition.loops if definition else ()
-        ),
+        "loops": list(loops),
         "jobs": [job for job in jobs if job in pausable],
         "jobs_that_cannot_pause": [job for job in jobs if job not in pausable],
         "on_call": None if definition is None else definition.on_call,
