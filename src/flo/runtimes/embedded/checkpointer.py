@@ -93,7 +93,7 @@ class Checkpointer:
         block = shard.decided_block
         if not self._revision():
             return  # no bundle was ever in force: there is nothing to keep, and nothing to read it by
-        dirty, shard.dirty = shard.dirty, {}
+        dirty = shard.dirty.take()
         meta = Meta(self._revision(), shard.reconciler.snapshot(), shard.step.counts["accepted"])
         routes = dict(self._routes())
         shared = [
@@ -109,9 +109,7 @@ class Checkpointer:
                 await asyncio.to_thread(writer.put_many, shared)
             newest = block
             for name, route in routes.items():
-                keys = (
-                    {*route.cells, *route.cells.cold} if writer.is_base else set().union(*dirty.get(name, ()))
-                )
+                keys = {*route.cells, *route.cells.cold} if writer.is_base else set(dirty.get(name, ()))
                 keys.discard(
                     SHARED_KEY
                 )  # the "key" of signals whose key could not be told: they have no state
@@ -123,7 +121,7 @@ class Checkpointer:
             if writer is not None:
                 writer.abort()
             for name, changed in dirty.items():
-                shard.dirty.setdefault(name, []).extend(changed)
+                shard.dirty.add(name, changed)
             raise
         self.base_next = False
         self.last_block = block

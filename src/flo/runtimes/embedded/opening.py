@@ -132,7 +132,8 @@ def open_shard(
     freezer.complete(clock.now_ns())
     reached = crash_points()
     shard = Shard(number, ledger, step, reconciler, clock, reached)
-    shard.dirty = {loop: [keys] for loop, keys in fold.touched.items()}
+    for loop, keys in fold.touched.items():
+        shard.dirty.add(loop, keys)
     checkpointer = Checkpointer(shard, store, lambda: book.routes, lambda: book.revision, reached)
     took = time.perf_counter() - began
     if replayed:

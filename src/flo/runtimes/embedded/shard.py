@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -23,6 +23,8 @@ from flo.flow.reconcile import Reconciler
 from flo.flow.step import Step, Submission
 from flo.ports.clock import Clock
 from flo.ports.service import Receipt
+from flo.runtimes.embedded.alarm import Alarm
+from flo.runtimes.embedded.backlog import Backlog
 from flo.runtimes.embedded.batches import (
     BATCH_BYTES_MAX,
     BATCH_SIGNALS_MAX,
@@ -34,17 +36,12 @@ from flo.runtimes.embedded.batches import (
 )
 from flo.runtimes.embedded.committer import Committer
 from flo.runtimes.embedded.crash_points import Reached, pass_by
+from flo.runtimes.embedded.dirty_keys import DirtyKeys
 from flo.stores.ledger import Ledger
 
 log = logging.getLogger("flo.shard")
 
 BATCH_WAIT_S = 0.002
-QUEUED_SIGNALS_MAX = 20_000
-"""Taken and not yet durable. At 50,000 signals a second these are 0.4 s of work: the most a caller may wait."""
-
-QUEUED_BYTES_MAX = 128 << 20
-"""The same in memory: a flood of signals of 1 MiB each is refused long before it fills a machine."""
-
 GROUPS_IN_FLIGHT_MAX = 8
 
 RECENT_GROUPS_MAX = 64
@@ -53,17 +50,7 @@ RECENT_GROUPS_MAX = 64
 CRASHED_S = 2.0
 REFUSING_S = 1.0
 
-OPEN_COMMANDS_MAX = 200_000
-"""Commands whose end is not known, all engines together: about 300 MB. Beyond, taking signals would only add debts."""
-
 _key_of = itemgetter(1)
-
-Dirty = dict[str, list[Collection[str]]]
-"""The keys that changed since the last checkpoint, by loop and group: to put a thousand into a set takes longer than to
-keep them in a row until somebody asks."""
-
-DIRTY_GROUPS_MAX = 500
-"""Then they do become one set: a checkpoint may fail for long."""
 
 Operation = Callable[[Group], Any]
 Listener = Callable[[list[Group]], None]
@@ -88,24 +75,21 @@ class Shard:
         self.reconciler = reconciler
         self.clock = clock
         self.listeners: list[Listener] = []
-        self.dirty: Dirty = {}
+        self.dirty = DirtyKeys()
         self.decided_block = ledger.next_block - 1
         self.stopping = False
         self.broken: BaseException | None = None
         self.storage_error: StorageUnavailable | None = None
         self._queue: deque[Submission] = deque()
         self._queued = 0  # signals in the queue
-        self._unsettled = 0  # signals taken and not answered
-        self._unsettled_bytes = 0
+        self._backlog = Backlog()
         self._operations: list[tuple[Operation, asyncio.Future[Any]]] = []
         self._in_flight: deque[tuple[Group, Callable[[BaseException | None], None]]] = deque()
         self._after_group: list[Callable[[], None]] = []
         self.recent: dict[int, Group] = {}  # by block: groups with decisions that are asked for at once
         self._flush_handle: asyncio.Handle | None = None
         self._flush_waits = False  # for more to come: by a timer, which uvloop does not tell by its type
-        self._timer: asyncio.Task[None] | None = None
-        self._timer_ns = 0
-        self._idle = asyncio.Event()
+        self._alarm = Alarm(clock, self._ring)
         self._loop = asyncio.get_running_loop()
         self.committer = Committer(
             ledger,
@@ -131,8 +115,7 @@ class Shard:
         """
         size_bytes = sum(map(len, raws))
         self._check_open(len(raws), size_bytes)
-        self._unsettled += len(raws)
-        self._unsettled_bytes += size_bytes
+        self._backlog.add(len(raws), size_bytes)
         try:
             if len(raws) <= BATCH_SIGNALS_MAX and size_bytes <= BATCH_BYTES_MAX:
                 return await self._submit(Submission(raws, _ignore, needs, only, detailed))
@@ -154,10 +137,7 @@ class Shard:
                     raise answer
             return [receipt for answer in answers if isinstance(answer, list) for receipt in answer]
         finally:
-            self._unsettled -= len(raws)
-            self._unsettled_bytes -= size_bytes
-            if not self._unsettled:
-                self._idle.set()
+            self._backlog.answered(len(raws), size_bytes)
 
     def _check_open(self, count: int, size_bytes: int) -> None:
         if self.broken is not None:
@@ -166,25 +146,9 @@ class Shard:
             raise StorageUnavailable(str(self.storage_error), 1.0)
         if self.stopping:
             raise Overloaded("FLO is stopping; send again when it is back", 2.0)
-        if self._unsettled and self._unsettled + count > QUEUED_SIGNALS_MAX:
-            raise Overloaded(
-                f"{self._unsettled} signals wait to be recorded, {QUEUED_SIGNALS_MAX} may; nothing was taken",
-                0.2,
-            )
-        if self._unsettled and self._unsettled_bytes + size_bytes > QUEUED_BYTES_MAX:
-            raise Overloaded(
-                f"{self._unsettled_bytes} bytes of signals wait to be recorded, {QUEUED_BYTES_MAX} may; "
-                "nothing was taken",
-                0.2,
-            )
+        self._backlog.check(count, size_bytes, len(self.reconciler.commands))
         if (pause := self.reconciler.pauses.behind()) is not None:
             raise Overloaded(f"{pause.pipeline} decides what it parked first; nothing was taken", 0.2)
-        if len(self.reconciler.commands) > OPEN_COMMANDS_MAX:
-            raise Overloaded(
-                f"{len(self.reconciler.commands)} commands wait for their engines, {OPEN_COMMANDS_MAX} may; "
-                "nothing was taken. See which engine is behind with `flo loops`",
-                1.0,
-            )
 
     def _submit(self, submission: Submission) -> asyncio.Future[list[Receipt]]:
         future: asyncio.Future[list[Receipt]] = self._loop.create_future()
@@ -303,10 +267,7 @@ class Shard:
             if any(submission.detailed for submission in batch):
                 self._keep(group)
             for section in group.sections:
-                keys = self.dirty.setdefault(section.loop, [])
-                keys.append(list(map(_key_of, section.rows)))
-                if len(keys) > DIRTY_GROUPS_MAX:
-                    keys[:] = [set().union(*keys)]
+                self.dirty.add(section.loop, map(_key_of, section.rows))
         self._in_flight.append((group, answer))
         self._reached("decided")
         self.committer.put(group)
@@ -374,17 +335,9 @@ class Shard:
 
     def _arm_timer(self) -> None:
         """Have a group decided when the next promise is due, whether signals come or not."""
-        due_ns = self.reconciler.next_timer_ns()
-        if due_ns is None or (self._timer is not None and self._timer_ns <= due_ns):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_ns = due_ns
-        self._timer = self._loop.create_task(self._ring_at(due_ns))
+        self._alarm.set(self.reconciler.next_timer_ns())
 
-    async def _ring_at(self, due_ns: int) -> None:
-        await self.clock.sleep_until_ns(due_ns)
-        self._timer = None
+    def _ring(self) -> None:
         if self.storage_error is not None:
             return  # armed again by the first group that becomes durable
         self.perform(lambda group: None).add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -395,14 +348,11 @@ class Shard:
         """Wait until everything taken is durable; False where it is not: broken, refused by the disk, or too slow."""
         try:
             async with asyncio.timeout(timeout_s):
-                while self._unsettled or self._in_flight:
+                while self._backlog.signals or self._in_flight:
                     if self.broken is not None or self.storage_error is not None:
                         return False
-                    self._idle.clear()
-                    if self._unsettled:
-                        await self._idle.wait()
-                    else:
-                        await asyncio.sleep(0.001)
+                    await self._backlog.empty()
+                    await asyncio.sleep(0.001)
         except TimeoutError:
             return False
         return True
@@ -415,27 +365,25 @@ class Shard:
 
     def abandon(self) -> None:
         """Stop without committing; only for a disk that is gone already."""
-        self.stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
+        self._halt()
         self.committer.stop(CRASHED_S)
 
     def close(self, timeout_s: float) -> bool:
         """End the commit thread and the ledger. What was acknowledged is durable already."""
-        self.stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
+        self._halt()
         # whoever waits for what the disk refuses was told so: it gets one more second to heal, not all the time
         whole = self.committer.stop(timeout_s if self.storage_error is None else min(timeout_s, REFUSING_S))
         self.ledger.close()
         return whole
 
+    def _halt(self) -> None:
+        self.stopping = True
+        self._alarm.cancel()
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+
     def backlog(self) -> int:
-        return self._unsettled
+        return self._backlog.signals
 
 
 def _cannot_record(error: BaseException) -> StorageUnavailable:

@@ -19,9 +19,9 @@ from flo.flow.open_work import OpenWork
 from flo.flow.reload import LoadedBundle
 from flo.ports.service import ACCEPTED, Receipt
 from flo.ports.store import LedgerView
+from flo.runtimes.embedded.backlog import QUEUED_SIGNALS_MAX
 from flo.runtimes.embedded.batches import NOTHING, Needs, Only
 from flo.runtimes.embedded.orders import Order
-from flo.runtimes.embedded.shard import QUEUED_SIGNALS_MAX
 from flo.runtimes.embedded.shard_port import OnDurable, ShardFigures
 from flo.runtimes.embedded.workers.frames import (
     Apply,
