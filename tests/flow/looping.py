@@ -334,3 +334,12 @@ def at(seconds: float) -> str:
 
 def keys_of(receipts: Sequence[Receipt]) -> list[str]:
     return [receipt.status for receipt in receipts]
+
+
+CARD = "contract: tx/1\nkey: data.card\n"
+ACTS = "rules: [{id: a, when: 'true', then: [{do: stub.call}]}]\n"
+
+
+def rig(*loops: str, **more: Any) -> Rig:
+    """A rig on a bundle of these loops."""
+    return Rig(bundle(*loops, **more))
