@@ -15,6 +15,7 @@ from tests.sim.world import MINUTE, Payment, S, bundle_files, finished
 from flo.core.errors import StorageUnavailable
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded import shard as shard_module
+from flo.runtimes.embedded.local_shard import LocalShard
 from flo.runtimes.simulated.clock import SIMULATION_START_NS, SimulatedClock
 from flo.runtimes.simulated.disk import SimulatedDisk
 from flo.runtimes.simulated.simulation import DATA, Simulation
@@ -241,6 +242,9 @@ def test_an_operation_is_refused_at_once_while_the_disk_refuses() -> None:
             while not simulation.runtime.ready()[0]:
                 await asyncio.sleep(0.01)
         await simulation.runtime.ingest([Payment("p2", "card-2", 1, 0).raw()])
+        (port,) = simulation.runtime._ports
+        assert isinstance(port, LocalShard)
+        assert port.book.revision == simulation.bundle.revision
         await simulation.stop()
         applied = [
             event

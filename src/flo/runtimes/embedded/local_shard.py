@@ -86,11 +86,13 @@ class LocalShard:
     async def apply(self, bundle: LoadedBundle, by: str) -> None:
         """The group that says so is the last one decided under the bundle before."""
         shard = self.shard
-        recorded = shard.perform(
-            lambda group: group.events.append(applied_event(bundle, group.decided_ns, by))
-        )
-        shard.after_group(lambda: self._turn_to(bundle))
-        await recorded
+
+        def record(group: Group) -> None:
+            group.events.append(applied_event(bundle, group.decided_ns, by))
+            # from here, so that a change that was refused leaves nothing to be done after the next group
+            shard.after_group(lambda: self._turn_to(bundle))
+
+        await shard.perform(record)
 
     def _turn_to(self, bundle: LoadedBundle) -> None:
         put_in_force(self.shard.step, self.book, bundle)
