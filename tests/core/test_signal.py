@@ -177,9 +177,19 @@ def test_what_flo_emits_it_reads() -> None:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
-def test_no_bytes_whatever_raise_anything_else(content: bytes) -> None:
-    for read in (parse_signal, split_batch, split_lines):
-        try:
-            read(content)
-        except SignalRejected:
-            pass
+def test_any_bytes_are_read_or_refused_with_a_reason_and_nothing_else_is_raised(content: bytes) -> None:
+    refusals: list[SignalRejected] = []
+    try:
+        event = parse_signal(content)
+    except SignalRejected as refusal:
+        refusals.append(refusal)
+    else:
+        assert all((event.id, event.source, event.type, event.specversion == "1.0"))
+    try:
+        events = split_batch(content)
+    except SignalRejected as refusal:
+        refusals.append(refusal)
+    else:
+        assert split_batch(b"[" + b",".join(events) + b"]") == events
+    assert all(each.reason in ("cloudevent", "json", "too-deep") and each.detail for each in refusals)
+    assert split_lines(content) == [line for line in content.split(b"\n") if line.strip()]

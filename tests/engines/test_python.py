@@ -18,7 +18,7 @@ from flo.core.command import Command
 from flo.engines.call_journal import CallJournal
 from flo.engines.python import PythonEngine
 from flo.engines.python_worker import journal_line
-from flo.ports.engine import Answer, EngineRejected, KeyClass, RunFailed, Status
+from flo.ports.engine import Answer, EngineError, EngineRejected, KeyClass, RunFailed, Status
 
 FUNCTIONS = Path(__file__).with_name("functions.py")
 Start = Callable[..., Any]
@@ -225,7 +225,8 @@ async def test_close_leaves_no_process_behind(start: Start, tmp_path: Path) -> N
     pids = [pid, *(int(text) for text in (tmp_path / "pids").read_text().split())]
     await engine.close()
     await until(lambda: not any(is_running(each) for each in pids), "the processes end")
-    await asyncio.gather(running, return_exceptions=True)
+    (told,) = await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(told, EngineError | asyncio.CancelledError), "no answer is made up"
 
 
 FLO_THAT_DIES = """

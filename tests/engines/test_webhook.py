@@ -251,7 +251,7 @@ def test_an_address_that_is_not_public_is_refused_when_the_engine_is_made(url: s
     "url", ["http://127.0.0.1/", "http://[::1]/", "http://localhost:9/", "https://example.com/x"]
 )
 def test_public_hosts_and_a_literal_loopback_are_fine(url: str) -> None:
-    WebhookEngine(url, SteadyClock())
+    assert WebhookEngine(url, SteadyClock()).key_class is KeyClass.NEITHER
 
 
 async def test_a_name_that_points_inside_is_refused_after_it_was_resolved(
