@@ -63,7 +63,11 @@ $(INSTALLED): pyproject.toml requirements-dev.lock
 	if [ -z "$$python" ]; then \
 	  echo "make: FLO needs Python 3.11 or newer and found none: apt install python3 python3-venv" >&2; exit 1; fi; \
 	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
-	  echo "make: $$("$$python" --version) has no venv module: apt install python3-venv" >&2; exit 1; fi; \
+	  root=$$([ "$$(id -u)" = 0 ] || echo "sudo -n"); \
+	  echo "make: $$("$$python" --version) has no venv module, which Debian keeps in python3-venv: installing that"; \
+	  if ! { $$root apt-get -qq update && $$root apt-get -qq install -y python3-venv; } >/dev/null 2>&1 \
+	      || ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+	    echo "make: that could not be installed from here: apt install python3-venv" >&2; exit 1; fi; fi; \
 	set -e; \
 	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then "$$python" -m venv --clear $(VENV); fi; \
 	echo "installing FLO and its development tools into $(VENV)"; \
