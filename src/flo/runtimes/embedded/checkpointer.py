@@ -21,7 +21,7 @@ from flo.stores.checkpoints import CheckpointStore, CheckpointWriter
 
 log = logging.getLogger("flo.checkpoint")
 
-EVERY_SIGNALS = 200_000
+EVERY_SIGNALS = 100_000
 """Signals between checkpoints: what a restart replays at most, one to two seconds of work after a crash."""
 
 EVERY_NS = 60_000_000_000

@@ -39,6 +39,9 @@ RECORDS_PER_GENERATION = 2 * GENERATION_MARKS_MAX
 SLICE_HASHES = 10_000
 """Put into the filter at a time: about 1.5 ms."""
 
+LEFT_TO_RUN = 1
+"""Of what a replay closes, so much stays in memory and is frozen beside deciding: a start does not wait for a million."""
+
 ROOM = 1.5
 """A filter is made for so much more than it must hold now, so that it is seldom made anew."""
 
@@ -74,7 +77,7 @@ class Freezer:
 
     def complete(self, now_ns: int) -> None:
         """After the replay: nothing of the window that is in force now may be missing."""
-        for generation in self._marks.closed():
+        for generation in self._marks.closed()[:-LEFT_TO_RUN]:
             self._freeze_now(generation)
         since_ns = now_ns - self._marks.window_ns
         for generation in self._cut(self._missing(since_ns, self._ledger.durable_block)):
@@ -91,7 +94,7 @@ class Freezer:
 
     def freeze_closed(self) -> None:
         """While replaying: keep memory bounded however much there is to replay."""
-        for generation in self._marks.closed():
+        for generation in self._marks.closed()[:-LEFT_TO_RUN]:
             if self.is_frozen(generation.first_block, generation.last_block):
                 self._marks.forget(generation)
             else:

@@ -21,6 +21,7 @@ from flo.ports.clock import Clock
 from flo.ports.disk import Disk
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.checkpointer import SHARED_KEY, Checkpointer, decode_meta
+from flo.runtimes.embedded.collector import no_collections
 from flo.runtimes.embedded.crash_points import crash_points
 from flo.runtimes.embedded.freezer import Freezer
 from flo.runtimes.embedded.shard import Shard
@@ -87,6 +88,7 @@ class Book:
         return Router(routes.values(), {pipeline.name: pipeline.loops for pipeline in pipelines})
 
 
+@no_collections()
 def open_shard(
     disk: Disk,
     directory: str,
