@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Callable
 
-from bench import latency, restart, rules, w1
+from bench import latency, restart, rules, w1, watchdogs
 from bench.machine import Neighbours
 from bench.report import Options, Report, machine_text
 
@@ -15,12 +15,13 @@ BENCHES: dict[str, tuple[str, Callable[[Options], Report]]] = {
     "latency": (latency.ABOUT, latency.run),
     "rules": (rules.ABOUT, rules.run),
     "restart": (restart.ABOUT, restart.run),
+    "watchdogs": (watchdogs.ABOUT, watchdogs.run),
 }
 
 
 def main(arguments: list[str]) -> int:
     """0: everything asked for was measured (whatever the figures say)."""
-    listing = "\n".join(f"  {name:<8} {about}" for name, (about, _) in BENCHES.items())
+    listing = "\n".join(f"  {name:<9} {about}" for name, (about, _) in BENCHES.items())
     parser = argparse.ArgumentParser(
         prog="flo bench",
         description=f"Measures FLO on this machine.\n\n{listing}",

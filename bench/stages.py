@@ -20,13 +20,13 @@ from bench.report import Report, table
 from flo.core.record import Group, encode_group
 from flo.core.record.group import COMPRESS_BYTES_MIN
 from flo.core.signal import parse_signal, time_from_text
+from flo.flow.digest import digest_of
 from flo.flow.inputs import decode_data
 from flo.flow.marks import Marks
 from flo.flow.reconcile import Reconciler
 from flo.flow.router import Route, Router
 from flo.flow.step import Step, Submission
 from flo.runtimes.embedded.collector import rare_collections
-from flo.runtimes.embedded.digest import digest_of
 from flo.runtimes.embedded.entry import load_directory
 from flo.runtimes.embedded.figures import Figures
 from flo.runtimes.embedded.file_run import batches

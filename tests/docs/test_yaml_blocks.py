@@ -18,7 +18,7 @@ from flo.engines.registry import engine_kinds
 from flo.flow.reload import load_bundle
 from flo.stores.bundle_functions import load_functions
 
-FLO_KEYS = {"engines", "sources", "pipelines", "dependencies", "retention", "dedupe"}
+FLO_KEYS = {"engines", "sources", "pipelines", "dependencies", "retention", "dedupe", "watchdogs"}
 
 
 class _Loader(yaml.SafeLoader):

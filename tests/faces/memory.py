@@ -112,6 +112,9 @@ class MemoryService:
     async def decisions(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         return self._page(self.records, query, limit, cursor)
 
+    async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        return self._page([], query, limit, cursor)
+
     async def decision(self, decision_id: str) -> dict[str, Any]:
         self._fail()
         for record in self.records:

@@ -37,7 +37,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     expect_signal: str | None = None
     expect_within_ns: int | None = None
     root_new: bool = False
-    stale: bool = False  # decided on data older than the loop calls fresh: its success is `stale`
+    stale: bool = (
+        False  # decided on data, or by logic, older than the loop calls fresh: its success is `stale`
+    )
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

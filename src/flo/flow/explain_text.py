@@ -93,6 +93,9 @@ def _what_came(program: LoopProgram, record: Mapping[str, Any]) -> Iterator[str]
     if record.get("stale"):
         age, fresh = _duration(record["stale"]), _duration(program.definition.fresh_data_ns or 0)
         yield from _block("", f"stale: {age} old when decided, where {fresh} is fresh")
+    if record.get("skewed"):
+        age, fresh = _duration(record["skewed"]), _duration(program.definition.fresh_logic_ns or 0)
+        yield from _block("", f"stale: decided by logic {age} older than the data, where {fresh} is fresh")
     if record.get("error"):
         yield from _block("Failed", record["error"]["message"])
         held = "holds" if record["applied"] else "does not hold"

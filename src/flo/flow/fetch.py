@@ -23,6 +23,7 @@ from flo.flow.http_get import FetchFailed, HttpGet
 from flo.flow.key_url import KeyUnusable, KeyUrl
 from flo.flow.latency import RecentLatencies
 from flo.flow.pace import Pace
+from flo.flow.versions import NewestVersions
 from flo.ports.clock import Clock
 
 NS_PER_S = 1_000_000_000
@@ -64,6 +65,8 @@ class FetchStats(msgspec.Struct, frozen=True, kw_only=True):
     p50_s: float | None
     p99_s: float | None
     idle_timeout_s: float | None  # what p99 is watched against
+    stale: int = 0  # answers with an older version than an earlier one of the same key
+    stale_key: str = ""  # the key of the last one
 
 
 class Transport(Protocol):
@@ -97,7 +100,7 @@ class _Dependency:
         self.definition = definition
         self.transport = transport
         self.counts = dict.fromkeys(
-            ("fetches", "requests", "cached", "coalesced", "missing", "late", "retried"), 0
+            ("fetches", "requests", "cached", "coalesced", "missing", "late", "retried", "stale"), 0
         )
         self.latencies = RecentLatencies()
         self._clock = clock
@@ -105,6 +108,8 @@ class _Dependency:
         self._deadline_ns = round(definition.deadline_s * NS_PER_S)
         self._cache = FetchCache(round(definition.cache_s * NS_PER_S))
         self._pace = Pace(definition.rate_per_s)
+        self._versions = NewestVersions(definition.version)
+        self._stale_key = ""
         self._flights: dict[str, _Flight] = {}
         self._queue: deque[_Flight] = deque()
         self._requests: set[asyncio.Task[None]] = set()
@@ -188,6 +193,9 @@ class _Dependency:
             task = asyncio.current_task()
             assert task is not None
             self._requests.discard(task)
+        if self._versions.went_back(flight.key, value):
+            self.counts["stale"] += 1
+            self._stale_key = flight.key
         # "There is no such profile" is an answer and is kept like one; a service in trouble is asked again.
         if not reason or reason == "status 404":
             self._cache.put(flight.key, value, reason, self._clock.now_ns(), size_bytes)
@@ -235,6 +243,7 @@ class _Dependency:
             p50_s=p50_s,
             p99_s=p99_s,
             idle_timeout_s=self.definition.idle_timeout_s,
+            stale_key=self._stale_key,
             **self.counts,
         )
 

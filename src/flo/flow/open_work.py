@@ -64,6 +64,10 @@ _END_BY_OUTCOME = {
 _SEVERITY = ("closed", "tolerated", "stale", "silent", "failed", "killed")
 
 
+MODELS_MAX = 10_000
+"""Models whose swaps are remembered; the one swapped longest ago is forgotten."""
+
+
 class OpenWork:
     """Owned by the deciding thread; changed by events alone."""
 
@@ -78,6 +82,7 @@ class OpenWork:
         self.pipelines: Mapping[str, PipelineDefinition] = {}
         self.pipeline_of: dict[str, PipelineDefinition] = {}  # by loop
         self.revision = ""
+        self.models: dict[str, int] = {}  # "model:x" -> when the version swapped in was there, at the latest
 
     def turn_to(self, definition: BundleDefinition) -> None:
         """The pipelines of the bundle in force."""
@@ -149,6 +154,8 @@ class OpenWork:
             return
         command = waiting.command
         self._forget_expectation(command)
+        if command.verb == "swap" and event.outcome == "succeeded" and command.target is not None:
+            self.tell_models({command.target: command.issued_ns})
         iteration = self.iterations.get((command.loop, command.loop_key, command.seq))
         if iteration is not None and not event.fenced:
             end = _END_BY_OUTCOME[event.outcome]
@@ -161,6 +168,16 @@ class OpenWork:
             self.breaker.count(event.loop, event.at_ns, pipeline.breaker)
         if event.reason == "unknown-fate":
             self._apply_parked(event)
+
+    def tell_models(self, written: Mapping[str, int]) -> bool:
+        """Versions of models that are in use now, and when they were made. Whether that was news."""
+        news = {name: at_ns for name, at_ns in written.items() if at_ns > self.models.get(name, 0)}
+        for name, at_ns in news.items():
+            self.models.pop(name, None)
+            self.models[name] = at_ns
+        while len(self.models) > MODELS_MAX:
+            del self.models[next(iter(self.models))]
+        return bool(news)
 
     def _apply_parked(self, event: DeadLetter) -> None:
         waiting = self.commands.get(event.command_key or "")
@@ -200,6 +217,7 @@ class OpenWork:
                 pauses,
                 incidents,
                 self.breaker.snapshot(),
+                self.models,
             )
         )
 
@@ -207,6 +225,7 @@ class OpenWork:
         held = _decode(snapshot)
         self.pauses.restore(held.pauses, held.incidents)
         self.breaker.restore(held.dead)
+        self.models = held.models
         self.newest_closed = {(loop, key): seq for loop, key, seq in held.closed}
         self.iterations = {(item.loop, item.key, item.seq): item for item in held.iterations}
         for loop, key, seq in self.iterations:
@@ -231,6 +250,7 @@ class _Snapshot(msgspec.Struct, array_like=True):
     pauses: list[Pause] = []
     incidents: dict[str, int] = {}
     dead: dict[str, list[int]] = {}
+    models: dict[str, int] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -327,8 +327,9 @@ class Step:
         if intents:
             now = group.decided_ns
             context = context or root_context(event, now, route)
+            stale = "stale" in extra or "skewed" in extra
             for intent in intents:
-                self._issue(group, route, context, decision_id, key, seq, intent, stale="stale" in extra)
+                self._issue(group, route, context, decision_id, key, seq, intent, stale)
         return (*decision[:-1], extra or None)
 
     def _issue(

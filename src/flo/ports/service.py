@@ -92,6 +92,10 @@ class Service(Protocol):
 
     async def commands(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page: ...
 
+    async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        """What watchdogs find that holds now, newest first. `query` keys: type, subject, loop."""
+        ...
+
     async def bundle(self) -> dict[str, Any]:
         """`{"revision", "files": {path: text}, "applied_at", "loops": [...]}`"""
         ...

@@ -23,6 +23,7 @@ from flo.core.bundle.tables import (
     SOURCE_KEYS,
     UNBUILT_RETENTION_KEYS,
 )
+from flo.core.bundle.watchdogs import read_watchdogs
 from flo.core.loop.definition import (
     BreakerDefinition,
     DependencyDefinition,
@@ -46,6 +47,7 @@ class FloFile:
     dependencies: dict[str, DependencyDefinition] = field(default_factory=dict)
     retention: RetentionDefinition = field(default_factory=RetentionDefinition)
     dedupe_ns: int = 86_400 * NS_PER_S
+    watchdogs: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
 
 def read_flo_file(
@@ -72,6 +74,8 @@ def read_flo_file(
             section.nodes["retention"], RETENTION_KEYS, "`retention`", report, UNBUILT_RETENTION_KEYS
         )
         read.retention = RetentionDefinition(ledger_ns=kept["ledger"])
+    if section.wrote("watchdogs"):
+        read.watchdogs = read_watchdogs(section.nodes["watchdogs"], report)
     return read
 
 
@@ -171,6 +175,7 @@ def _dependency(key: ScalarNode, node: Node, report: Report) -> DependencyDefini
         rate_per_s=section["rate"],
         deadline_s=_seconds(section["deadline"]),
         cache_s=_seconds(section["cache"]),
+        version=section["version"],
         idle_timeout_s=None if section["idle_timeout"] is None else _seconds(section["idle_timeout"]),
     )
 

@@ -18,7 +18,6 @@ from flo.core.bundle.tables import (
     OVER_NEEDED,
     SHARED_KINDS,
     STATE_KEYS,
-    UNBUILT_FRESH_KEYS,
     UNBUILT_LOOP_KEYS,
 )
 from flo.core.loop.definition import STATE_KINDS, ExpressionText, LoopDefinition, Place, StateDefinition
@@ -70,9 +69,7 @@ def read_loop_file(file: str, node: Node, names: Names, report: Report) -> LoopD
     nothing = ExpressionText("", node.place)
     fresh = None
     if section.wrote("fresh"):
-        fresh = read_section(
-            section.nodes["fresh"], FRESH_KEYS, f"{what}, `fresh`", report, UNBUILT_FRESH_KEYS
-        )
+        fresh = read_section(section.nodes["fresh"], FRESH_KEYS, f"{what}, `fresh`", report)
     return LoopDefinition(
         name=section["loop"] or stem,
         on=section["on"] or (),
@@ -86,6 +83,7 @@ def read_loop_file(file: str, node: Node, names: Names, report: Report) -> LoopD
         hops=section["hops"],
         consistency=section["consistency"],
         fresh_data_ns=fresh["data"] if fresh else None,
+        fresh_logic_ns=fresh["logic"] if fresh else None,
         reads=section["reads"],
         writes=section["writes"],
         feeds=section["feeds"],

@@ -69,6 +69,7 @@ def read_parts(
         retention=flo_file.retention,
         dedupe_ns=flo_file.dedupe_ns,
         sources=flo_file.sources,
+        watchdogs=flo_file.watchdogs,
     )
     return definition, report.problems()
 

@@ -8,7 +8,6 @@ from flo.core.bundle.settings import EngineKind, Setting, shown
 from flo.core.bundle.tables import (
     TABLES,
     UNBUILT_ACTION_KEYS,
-    UNBUILT_FRESH_KEYS,
     UNBUILT_LOOP_KEYS,
     UNBUILT_RETENTION_KEYS,
     UNBUILT_RULE_KEYS,
@@ -66,7 +65,6 @@ def reference_page(engine_kinds: Mapping[str, EngineKind] | None = None) -> str:
         **UNBUILT_RULE_KEYS,
         **UNBUILT_ACTION_KEYS,
         **{f"retention: {name}": instead for name, instead in UNBUILT_RETENTION_KEYS.items()},
-        **{f"fresh: {name}": instead for name, instead in UNBUILT_FRESH_KEYS.items()},
         **_later_choices(),
     }
     rows = "\n".join(f"| `{name}` | {instead} |" for name, instead in unbuilt.items())

@@ -148,6 +148,7 @@ class LoopDefinition:
     hops: int = 8
     consistency: str = "strict"  # strict | relaxed
     fresh_data_ns: int | None = None
+    fresh_logic_ns: int | None = None
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     feeds: tuple[str, ...] = ()
@@ -188,6 +189,7 @@ class DependencyDefinition:
     deadline_s: float = 0.05
     cache_s: float = 0.0
     idle_timeout_s: float | None = None
+    version: str | None = None  # field of its answers that only grows: an older one is a stale read
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,3 +233,6 @@ class BundleDefinition:
     retention: RetentionDefinition
     dedupe_ns: int = 86_400_000_000_000
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    watchdogs: Mapping[str, Mapping[str, Any] | None] = field(
+        default_factory=dict
+    )  # None: off; absent: as usual

@@ -38,14 +38,18 @@ class CompiledAction:
     on_silent: tuple[tuple[str, str, Callable[[Mapping[str, Any]], Any]], ...] = ()  # engine, verb, arguments
 
 
+UNKNOWN_NS = 1 << 62
+"""The age of logic that nobody knows the age of: newer than any data, so that nothing is called stale by it."""
+
+
 class Cells(dict[str, list[Any]]):
     """The state of one loop by key. A key not in memory comes from the last checkpoint, or begins empty.
 
     `cold` holds what the checkpoint had, still encoded: a million keys are loaded in seconds because only the touched
-    ones are decoded.
+    ones are decoded. `logic_ns`: when what the loop decides by was made, for `fresh.logic`.
     """
 
-    __slots__ = ("cold", "converting", "others", "plan_decode", "plan_new", "shared")
+    __slots__ = ("cold", "converting", "logic_ns", "others", "plan_decode", "plan_new", "shared")
 
     def __init__(self, new: Callable[[], list[Any]], decode: Callable[[bytes], list[Any]]) -> None:
         super().__init__()
@@ -54,6 +58,7 @@ class Cells(dict[str, list[Any]]):
         self.plan_decode = decode
         self.shared: list[Any] = []
         self.others: list[Any] | None = None  # the other partitions' shared state, merged
+        self.logic_ns = UNKNOWN_NS
         self.converting = False  # cold cells are still encoded as an earlier bundle laid them out
 
     def __missing__(self, key: str) -> list[Any]:

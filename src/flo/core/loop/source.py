@@ -273,14 +273,17 @@ class LoopSource:
         return [*lines, "    except EvaluationError:", "        return ''"]
 
     def _stale(self, indent: int) -> list[str]:
-        """`fresh.data`: a decision on older data is marked, and its success is not called success."""
-        limit = self.definition.fresh_data_ns
-        if limit is None:
-            return []
-        return [
-            at(indent, f"if now - t > {limit}:"),
-            at(indent + 1, "extra = {**(extra or {}), 'stale': now - t}"),
-        ]
+        """`fresh`: a decision on older data, or by older logic than the data wants, is marked, and its success is not
+        called success."""
+        lines: list[str] = []
+        for limit, age, mark in (
+            (self.definition.fresh_data_ns, "now - t", "stale"),
+            (self.definition.fresh_logic_ns, "t - cells.logic_ns", "skewed"),
+        ):
+            if limit is not None:
+                lines.append(at(indent, f"if {age} > {limit}:"))
+                lines.append(at(indent + 1, f"extra = {{**(extra or {{}}), {mark!r}: {age}}}"))
+        return lines
 
     def _fold(self) -> list[str]:
         lines = ["def fold(signal, data, t, now, context, need, cells, row):", "    key = ''"]

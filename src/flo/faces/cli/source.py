@@ -82,6 +82,7 @@ class DataSource:
             "dead-letters": self._service.dead_letters,
             "iterations": self._service.iterations,
             "commands": self._service.commands,
+            "watchdogs": self._service.watchdogs,
         }
         cursor: str | None = None
         left = limit

@@ -14,6 +14,7 @@ from flo.faces.http.problems import Refused
 from flo.faces.http.state import STATE, State, answer
 from flo.flow.views.decisions import QUERY_KEYS
 from flo.flow.views.rows import COMMAND_KEYS, DEAD_LETTER_KEYS, ITERATION_KEYS
+from flo.flow.watchdogs.board import QUERY_KEYS as FINDING_KEYS
 from flo.ports.service import Page
 
 VALUE_CHARS_MAX = 1024
@@ -124,3 +125,8 @@ async def get_iterations(request: web.Request) -> web.Response:
 async def get_commands(request: web.Request) -> web.Response:
     """Commands with their outcomes, newest first."""
     return await _page(request, COMMAND_KEYS, "commands", request.app[STATE].service.commands)
+
+
+async def get_watchdogs(request: web.Request) -> web.Response:
+    """What watchdogs find that holds now, newest first."""
+    return await _page(request, FINDING_KEYS, "watchdogs", request.app[STATE].service.watchdogs)

@@ -17,6 +17,8 @@ FILTER_HELP = {
     "key": "of this key",
     "rule": "decided by this rule",
     "result": "with this result",
+    "type": "of this type",
+    "subject": "about this loop, pipeline, dependency, dataset or edge",
     "reason": "parked for this reason",
     "status": "in this status",
     "engine": "sent to this engine",

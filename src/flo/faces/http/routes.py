@@ -10,6 +10,7 @@ from aiohttp import web
 from flo.faces.http import control, intake, lists, live
 from flo.flow.views.decisions import QUERY_KEYS
 from flo.flow.views.rows import COMMAND_KEYS, DEAD_LETTER_KEYS, ITERATION_KEYS
+from flo.flow.watchdogs.board import QUERY_KEYS as FINDING_KEYS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -107,6 +108,10 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/commands", lists.get_commands, "listCommands", "read", "Commands",
         filters=COMMAND_KEYS, problems=_LIST,
+    ),
+    Route(
+        "GET", "/v1/watchdogs", lists.get_watchdogs, "listWatchdogs", "read", "Findings",
+        filters=FINDING_KEYS, problems=_LIST,
     ),
     Route("GET", "/v1/bundle", control.get_bundle, "getBundle", "read", "Bundle", problems=("unavailable",)),
     Route(

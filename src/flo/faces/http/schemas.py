@@ -221,6 +221,21 @@ SCHEMAS: dict[str, Schema] = {
         ("command_key", "loop", "engine", "verb", "status"),
     ),
     "Commands": _list("commands", "Command"),
+    "Finding": _object(
+        {
+            "type": TEXT,
+            "subject": {**TEXT, "description": "the loop, pipeline, dependency, dataset or edge it is about"},
+            "detail": {**TEXT, "description": "one sentence, with the figures"},
+            "loop": TEXT_OR_NULL,
+            "pipeline": TEXT_OR_NULL,
+            "figures": ANY_OBJECT,
+            "first": {**TIME, "description": "since when it holds"},
+            "last": {**TIME, "description": "when it was last seen to hold"},
+            "count": COUNT,
+        },
+        ("type", "subject", "detail", "figures", "first", "last"),
+    ),
+    "Findings": _list("watchdogs", "Finding"),
     "Bundle": _object(
         {
             "revision": TEXT,

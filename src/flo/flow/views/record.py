@@ -175,7 +175,7 @@ def verdict(program: LoopProgram, row: Row) -> dict[str, Any]:
             reached = not value
         rules.append({"id": rule.id, "value": value, "suppressed": suppressed})
     decided = program.rules[exit] if 0 <= exit < len(program.rules) else None
-    flags = {name: extra[name] for name in ("late", "stale", "error", "applied") if name in extra}
+    flags = {name: extra[name] for name in ("late", "stale", "skewed", "error", "applied") if name in extra}
     return {
         "rules": rules,
         "rule": None if decided is None else decided.id,
@@ -286,7 +286,7 @@ def redecide(program: LoopProgram, record: Mapping[str, Any]) -> dict[str, Any]:
     seen = bindings(program, record)
     masked = (_recorded(record),) if program.mask.paths else ()
     program.calls.playback = list(record["calls"] or [])
-    extra = {name: record[name] for name in ("late", "stale") if name in record} or None
+    extra = {name: record[name] for name in ("late", "stale", "skewed") if name in record} or None
     try:
         row = program.redecide(
             seen["signal"],

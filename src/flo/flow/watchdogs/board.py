@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from flo.core.errors import UsageError
 from flo.core.finding import Finding
+from flo.core.signal import text_from_time
+from flo.ports.service import Page
 
 FINDINGS_MAX = 10_000
 """On the board at once. Beyond, the one reported longest ago leaves: a board nobody can read is no use."""
@@ -21,6 +26,9 @@ class Posted(msgspec.Struct):
     last_ns: int
     count: int = 1
 
+
+QUERY_KEYS = ("type", "subject", "loop")
+"""What findings can be asked for by."""
 
 Raise = Callable[[Finding], None]
 """Called once when a finding begins to hold: it becomes a signal."""
@@ -64,8 +72,40 @@ class Board:
             counts[type] = counts.get(type, 0) + 1
         return counts
 
+    def of_loop(self, loop: str) -> list[Posted]:
+        """What holds of one loop, newest first."""
+        return [posted for posted in self.posted() if posted.finding.loop == loop]
+
+    def keep(self, wanted: Callable[[Finding], bool]) -> None:
+        """Take down whatever is not wanted any more: its loop is gone, its watchdog is off."""
+        self._posted = {
+            identity: posted for identity, posted in self._posted.items() if wanted(posted.finding)
+        }
+
+    def page(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        """What holds, newest first by when it began, so that a finding that is reported again keeps its place."""
+        found = sorted(self._posted.values(), key=_place, reverse=True)
+        before = None if cursor is None else _decode_cursor(cursor)
+        rows = [
+            posted
+            for posted in found
+            if (before is None or _place(posted) < before)
+            and all(getattr(posted.finding, name) == wanted for name, wanted in query.items())
+        ]
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return Page([self.row(posted) for posted in rows], _encode_cursor(_place(rows[-1])) if more else None)
+
+    def snapshot(self) -> list[Posted]:
+        """All that holds, to be given to `restore` in another life."""
+        return list(self._posted.values())
+
+    def restore(self, posted: list[Posted]) -> None:
+        """What held when FLO ended holds on: it was raised then, and is not raised again."""
+        self._posted = {each.finding.identity: each for each in posted[-FINDINGS_MAX:]}
+
     def row(self, posted: Posted) -> dict[str, Any]:
-        """As the API shows it, but for the times, which are nanoseconds here."""
+        """As the API shows it."""
         finding = posted.finding
         return {
             "type": finding.type,
@@ -74,7 +114,28 @@ class Board:
             "loop": finding.loop,
             "pipeline": finding.pipeline,
             "figures": dict(finding.figures),
-            "first_ns": posted.first_ns,
-            "last_ns": posted.last_ns,
+            "first": text_from_time(posted.first_ns),
+            "last": text_from_time(posted.last_ns),
             "count": posted.count,
         }
+
+
+Place = tuple[int, str, str]
+
+
+def _place(posted: Posted) -> Place:
+    return posted.first_ns, posted.finding.type, posted.finding.subject
+
+
+def _encode_cursor(place: Place) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> Place:
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return msgspec.msgpack.decode(raw, type=tuple[int, str, str])
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise UsageError(
+            f'cursor "{cursor[:40]}" is not one FLO gave: leave it out to begin at the newest'
+        ) from None

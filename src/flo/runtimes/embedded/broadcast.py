@@ -8,7 +8,7 @@ from typing import Any
 
 from flo.core.record import Applied, CommandIssued, CommandOutcome, DeadLetter, Killed
 from flo.core.signal import text_from_time
-from flo.runtimes.embedded.digest import Digest
+from flo.flow.digest import Digest
 
 LISTENER_EVENTS_MAX = 1_000
 

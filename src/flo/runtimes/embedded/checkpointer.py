@@ -39,6 +39,7 @@ class Meta(msgspec.Struct):
     revision: str
     reconciler: bytes
     signals: int = 0
+    applied_ns: int = 0  # when the revision was put in force; 0: by a FLO that did not say
 
 
 _encode_meta = msgspec.msgpack.Encoder().encode
@@ -54,6 +55,7 @@ class Checkpointer:
         store: CheckpointStore,
         routes: Callable[[], Mapping[str, Route]],
         revision: Callable[[], str],
+        applied_ns: Callable[[], int],
         reached: Reached = pass_by,
     ) -> None:
         self._reached = reached
@@ -61,6 +63,7 @@ class Checkpointer:
         self._store = store
         self._routes = routes
         self._revision = revision
+        self._applied_ns = applied_ns
         self._busy = asyncio.Lock()
         self.last_block = 0
         self.base_next = False  # after a change of bundle every key is written again, in the new layout
@@ -94,7 +97,8 @@ class Checkpointer:
         if not self._revision():
             return  # no bundle was ever in force: there is nothing to keep, and nothing to read it by
         dirty = shard.dirty.take()
-        meta = Meta(self._revision(), shard.reconciler.snapshot(), shard.step.counts["accepted"])
+        accepted = shard.step.counts["accepted"]
+        meta = Meta(self._revision(), shard.reconciler.snapshot(), accepted, self._applied_ns())
         routes = dict(self._routes())
         shared = [
             (name, SHARED_KEY, block, route.program.encode_shared(route.cells.shared))

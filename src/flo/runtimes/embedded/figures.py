@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,8 @@ from flo.core.record import (
     SignalsReplayed,
 )
 from flo.core.signal import text_from_time
-from flo.runtimes.embedded.digest import Digest
+from flo.flow.digest import Digest
+from flo.flow.watchdogs.watch import Watch, severity
 
 RATE_WINDOW_S = 60
 
@@ -88,7 +89,21 @@ class Figures:
         self._keys = prometheus.Gauge("flo_state_keys", "Keys with state", ["loop"], registry=self.registry)
         self._paused = self._gauge("flo_pipeline_paused", "1 while the pipeline is paused or drains")
         self._parked = self._gauge("flo_parked_signals", "Signals parked and not decided yet")
+        self._shared_age = prometheus.Gauge(
+            "flo_shared_state_staleness_seconds",
+            "How old, at most, other workers' part of shared state is when it is read",
+            registry=self.registry,
+        )
+        self._found = prometheus.Gauge(
+            "flo_watchdog_findings", "What watchdogs find that holds now", ["type"], registry=self.registry
+        )
+        self._raised = self._counter("flo_watchdog_raised", "Findings raised", ["type"])
+        self._unsent = self._counter(
+            "flo_watchdog_unsent", "Findings that came too fast to become signals", []
+        )
         self._seen_counts: dict[str, int] = {}
+        self._seen_raised: dict[str, int] = {}
+        self._seen_unsent = 0
 
     def _gauge(self, name: str, about: str) -> prometheus.Gauge:
         return prometheus.Gauge(name, about, ["pipeline"], registry=self.registry)
@@ -173,6 +188,8 @@ class Figures:
         open_commands: int,
         queued: int,
         keys: Mapping[str, int],
+        watch: Watch,
+        shared_age_s: float = 0.0,
         pipelines: Iterable[Mapping[str, Any]] = (),
     ) -> bytes:
         """Prometheus text. `counts` are the step's own totals; they become counters by their differences."""
@@ -192,12 +209,26 @@ class Figures:
         for row in pipelines:
             self._paused.labels(row["name"]).set(row["status"] != "running")
             self._parked.labels(row["name"]).set(row["parked"])
+        self._shared_age.set(shared_age_s)
+        self._watchdogs(watch)
         return prometheus.generate_latest(self.registry)
 
-    def health(self, name: str, now_ns: int, open_iterations: int) -> dict[str, Any]:
+    def _watchdogs(self, watch: Watch) -> None:
+        held = watch.board.counts()
+        for dog in watch.dogs:
+            self._found.labels(dog.type).set(held.get(dog.type, 0))
+            raised = watch.board.raised_total.get(dog.type, 0)
+            self._raised.labels(dog.type).inc(raised - self._seen_raised.get(dog.type, 0))
+            self._seen_raised[dog.type] = raised
+        self._unsent.inc(watch.unsent - self._seen_unsent)
+        self._seen_unsent = watch.unsent
+
+    def health(
+        self, name: str, now_ns: int, open_iterations: int, findings: Sequence[Mapping[str, str]] = ()
+    ) -> dict[str, Any]:
         """A loop's health in a line. `needs_attention` says what a person should look at, and is empty when all is well."""
         figures = self.loop(name)
-        attention = []
+        attention = [finding["detail"] for finding in findings]
         dead = figures.dead_letters - figures.dead_letters_left
         if dead > 0:
             attention.append(f"{dead} dead letter{'s' * (dead != 1)}")
@@ -210,6 +241,7 @@ class Figures:
             "name": name,
             "status": "attention" if attention else "healthy" if figures.decisions else "idle",
             "needs_attention": attention,
+            "findings": list(findings),
             "rate_per_s": round(figures.rate_per_s(now_ns // 1_000_000_000), 3),
             "decisions": figures.decisions,
             "errors": figures.errors,
@@ -226,7 +258,8 @@ class Figures:
 def needing_a_person_first(
     lines: Iterable[dict[str, Any]], paused: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Health lines in the order a person should look at them: paused loops, those with something amiss, the rest."""
+    """Health lines in the order a person should look at them: what stands still, then what watchdogs found, worst first,
+    then what failed, then the rest, by name."""
     told = []
     for line in lines:
         row = paused.get(line["name"])
@@ -237,5 +270,13 @@ def needing_a_person_first(
         why = f"pipeline {row['name']} {row['status']} since {row['paused_since']} by {row['paused_by']}: {row['why']}"
         attention = [f"{why}; {parked} parked", *line["needs_attention"]]
         told.append({**line, "status": row["status"], "parked": parked, "needs_attention": attention})
-    order = {"paused": 0, "draining": 1, "attention": 2}
-    return sorted(told, key=lambda line: (order.get(line["status"], 3), line["name"]))
+    return sorted(told, key=_urgency)
+
+
+_ORDER = {"paused": 0, "draining": 1, "broken": 2, "attention": 3}
+
+
+def _urgency(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    findings = line.get("findings") or ()
+    worst = min((severity(finding["type"]) for finding in findings), default=99)
+    return _ORDER.get(line["status"], 4), worst, line["name"]

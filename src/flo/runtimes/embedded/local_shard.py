@@ -9,13 +9,13 @@ from typing import Any
 
 from flo.core.errors import StorageUnavailable
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group, Note
+from flo.flow.digest import digest_of
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
 from flo.ports.disk import Disk
 from flo.ports.service import Receipt
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.batches import NOTHING, Needs, Only
-from flo.runtimes.embedded.digest import digest_of
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.opening import NewClock, applied_event, open_shard, put_in_force
 from flo.runtimes.embedded.orders import Order, carry_out
@@ -90,12 +90,12 @@ class LocalShard:
         def record(group: Group) -> None:
             group.events.append(applied_event(bundle, group.decided_ns, by))
             # from here, so that a change that was refused leaves nothing to be done after the next group
-            shard.after_group(lambda: self._turn_to(bundle))
+            shard.after_group(lambda: self._turn_to(bundle, group.decided_ns))
 
         await shard.perform(record)
 
-    def _turn_to(self, bundle: LoadedBundle) -> None:
-        put_in_force(self.shard.step, self.book, bundle)
+    def _turn_to(self, bundle: LoadedBundle, applied_ns: int) -> None:
+        put_in_force(self.shard.step, self.book, bundle, applied_ns)
         self._opened.checkpointer.base_next = True
 
     async def kill(self, loop: str, key: str | None, note: str) -> list[str]:
@@ -129,6 +129,16 @@ class LocalShard:
             if route is not None and route.cells.shared:
                 plan = route.program.shared_plan
                 route.cells.others = plan.merge(list(encoded))
+
+    def shared_age_s(self) -> float:
+        """It is read where it is written."""
+        return 0.0
+
+    def tell_models(self, written: Mapping[str, int]) -> None:
+        """Which versions of models are in use, and since when they were there: the age of the logic of loops that read
+        them. Kept with the next checkpoint; whoever knows more tells it again after a restart."""
+        self.reconciler.tell_models(written)
+        self.book.look_at_logic()
 
     def problem(self) -> str | None:
         shard = self.shard

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flo.core.loop.definition import BundleDefinition
-from flo.core.loop.program import Cells, CompiledAction
+from flo.core.loop.program import UNKNOWN_NS, Cells, CompiledAction
 from flo.core.record import Applied, decode_group
 from flo.flow.mark_blocks import RecordedMarks
 from flo.flow.marks import Marks
@@ -62,6 +62,8 @@ class Book:
     def __init__(self) -> None:
         self.bundle: LoadedBundle | None = None
         self.routes: dict[str, Route] = {}
+        self.applied_ns = 0
+        self.models: Mapping[str, int] = {}
 
     @property
     def revision(self) -> str:
@@ -75,7 +77,16 @@ class Book:
     def action(self, loop: str, rule: str, n: int) -> CompiledAction | None:
         return None if self.bundle is None else self.bundle.action(loop, rule, n)
 
-    def turn_to(self, bundle: LoadedBundle) -> Router:
+    def look_at_logic(self) -> None:
+        """Tell loops that ask for fresh logic how old theirs is: as old as the oldest model they read, of those whose
+        version is known, or as the revision."""
+        for route in self.routes.values():
+            definition = route.program.definition
+            if definition.fresh_logic_ns is not None:
+                known = [self.models[name] for name in definition.reads if name in self.models]
+                route.cells.logic_ns = min(known, default=self.applied_ns or UNKNOWN_NS)
+
+    def turn_to(self, bundle: LoadedBundle, applied_ns: int = 0) -> Router:
         """Put a bundle in force. State whose definition did not change goes on; other state begins anew."""
         routes: dict[str, Route] = {}
         for name, program in bundle.programs.items():
@@ -84,6 +95,8 @@ class Book:
             routes[name] = Route(program, cells)
         self.bundle = bundle
         self.routes = routes
+        self.applied_ns = applied_ns
+        self.look_at_logic()
         pipelines = bundle.definition.pipelines.values()
         return Router(routes.values(), {pipeline.name: pipeline.loops for pipeline in pipelines})
 
@@ -114,7 +127,7 @@ def open_shard(
     first = ledger.first_block
     if checkpoint is not None:
         meta = decode_meta(checkpoint.meta)
-        put_in_force(step, book, find_bundle(meta.revision, None))
+        put_in_force(step, book, find_bundle(meta.revision, None), meta.applied_ns)
         reconciler.restore(meta.reconciler)
         states, fold.ahead = checkpoint.load()
         for name, route in book.routes.items():
@@ -128,24 +141,28 @@ def open_shard(
     for block in ledger.scan(first=first):
         fold.routes = book.routes
         for applied in fold.block(block.number, decode_group(block.payload)):
-            put_in_force(step, book, find_bundle(applied.revision, applied.files))
+            put_in_force(step, book, find_bundle(applied.revision, applied.files), applied.at_ns)
         freezer.freeze_closed()
         replayed += 1
     freezer.complete(clock.now_ns())
+    book.models = reconciler.models
+    book.look_at_logic()
     reached = crash_points()
     shard = Shard(number, ledger, step, reconciler, clock, reached)
     for loop, keys in fold.touched.items():
         shard.dirty.add(loop, keys)
-    checkpointer = Checkpointer(shard, store, lambda: book.routes, lambda: book.revision, reached)
+    checkpointer = Checkpointer(
+        shard, store, lambda: book.routes, lambda: book.revision, lambda: book.applied_ns, reached
+    )
     took = time.perf_counter() - began
     if replayed:
         log.info("shard %d: %d blocks replayed in %.2f s", number, replayed, took)
     return OpenShard(shard, book.bundle, store, checkpointer, freezer, book, replayed, took)
 
 
-def put_in_force(step: Step, book: Book, bundle: LoadedBundle) -> None:
-    """From the next signal on, decide by this bundle."""
-    step.turn_to(book.turn_to(bundle), bundle.definition)
+def put_in_force(step: Step, book: Book, bundle: LoadedBundle, applied_ns: int) -> None:
+    """From the next signal on, decide by this bundle, which was applied then."""
+    step.turn_to(book.turn_to(bundle, applied_ns), bundle.definition)
     step.marks.window_ns = bundle.definition.dedupe_ns
 
 

@@ -13,8 +13,9 @@ from flo.core.signal import text_from_time
 from flo.flow.pauses import Pause
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
+from flo.flow.watchdogs.watch import Watch
 from flo.ports.disk import Disk
-from flo.ports.service import DeadLetterOrder, Receipt
+from flo.ports.service import DeadLetterOrder, Page, Receipt
 from flo.runtimes.embedded.checkpointer import decode_meta
 from flo.runtimes.embedded.figures import Figures, needing_a_person_first
 from flo.runtimes.embedded.library import Library
@@ -24,6 +25,7 @@ from flo.stores.checkpoints import CheckpointStore
 from flo.stores.disk import LocalDisk
 from flo.stores.ledger import LedgerReader
 from flo.stores.ledger_view import ReaderView
+from flo.stores.watchdog_file import WatchdogFile
 
 
 class ReadOnlyService(LedgerQueries):
@@ -118,9 +120,10 @@ class ReadOnlyService(LedgerQueries):
         open_iterations: dict[str, int] = {}
         for iteration in self._open().iterations.values():
             open_iterations[iteration.loop] = open_iterations.get(iteration.loop, 0) + 1
+        watch = self._watch()
         lines = []
         for name, program in bundle.programs.items():
-            line = figures.health(name, newest_ns, open_iterations.get(name, 0))
+            line = figures.health(name, newest_ns, open_iterations.get(name, 0), watch.findings_of(name))
             definition = program.definition
             about = {"about": definition.about, "owner": definition.owner, "on": list(definition.on)}
             lines.append({**line, **about, "keys": None, "feeds": list(definition.feeds)})
@@ -157,6 +160,17 @@ class ReadOnlyService(LedgerQueries):
             for rule in program.rules
         ]
         return {**line, "revision": program.revision, "rules": rules}
+
+    def _watch(self) -> Watch:
+        """What watchdogs knew when FLO last saved it: a minute ago at most, or when it ended."""
+        watch = Watch()
+        snapshot = WatchdogFile(self._data).read()
+        if snapshot is not None:
+            watch.restore(snapshot, 0)
+        return watch
+
+    async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        return self._watch().page(query, limit, cursor)
 
     # -- what only a running FLO does ---------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from flo.core.record import (
 )
 from flo.core.signal import text_from_time
 from flo.engines.registry import build_engine
+from flo.flow.digest import Digest
 from flo.flow.dispatch import Pending
 from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.reload import LoadedBundle
@@ -27,28 +28,29 @@ from flo.flow.router import Route, Router
 from flo.flow.views.decisions import recent_decision
 from flo.flow.views.record import parse_decision_id
 from flo.flow.watchdogs.board import Board
+from flo.flow.watchdogs.watch import Watch
 from flo.ports.clock import Clock
 from flo.ports.disk import Disk, Lock
-from flo.ports.service import DeadLetterOrder, Receipt
+from flo.ports.service import DeadLetterOrder, Page, Receipt
 from flo.ports.store import LedgerView
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.embedded.broadcast import Broadcast
 from flo.runtimes.embedded.crash_points import crash_points
 from flo.runtimes.embedded.dead_letter_office import DeadLetterOffice
-from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.engine_room import EngineRoom, Engines, MakeEngine, owed
 from flo.runtimes.embedded.figures import Figures, needing_a_person_first
 from flo.runtimes.embedded.gateway import Gateway
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.local_shard import LocalShard
+from flo.runtimes.embedded.loop_page import loop_page
 from flo.runtimes.embedded.needs import NeedsFetcher
 from flo.runtimes.embedded.opening import NewClock
 from flo.runtimes.embedded.pipeline_control import PipelineControl
-from flo.runtimes.embedded.program_page import program_page
-from flo.runtimes.embedded.raising import Raiser
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
 from flo.runtimes.embedded.shard_port import ShardPort
+from flo.runtimes.embedded.watching import Watching
 from flo.stores.disk import LocalDisk
+from flo.stores.watchdog_file import WatchdogFile
 
 log = logging.getLogger("flo.runtime")
 
@@ -66,6 +68,8 @@ class EmbeddedRuntime(LedgerQueries):
         clock: Clock,
         lock: Lock
         | None = None,  # released at the end: of the directory, where no shard of this process holds one
+        *,
+        is_simulated: bool = False,
     ) -> None:
         self._ports = list(ports)
         self._lock = lock
@@ -75,14 +79,19 @@ class EmbeddedRuntime(LedgerQueries):
         self._gateway = Gateway(self._ports, clock)
         self._figures = Figures()
         self._broadcast = Broadcast()
+        file = None if is_simulated else WatchdogFile(data)
         self._bundle: LoadedBundle | None = None
         self._results: dict[str, Callable[[int], str | None]] = {}  # by loop: what an exit means
         self._applied_ns = 0
+        self._models: dict[
+            str, int
+        ] = {}  # when the versions of models in use were made, as all shards were told
         self._stopping = False
         self._reached = crash_points()
         self._engines = EngineRoom(clock, library, data, self._gateway.offer, self._learned, self._reached)
-        self._raiser = Raiser(self._gateway.offer, clock)
-        self.board = Board(self._raiser)
+        self.watching = Watching(
+            Watch(), clock, self._gateway.offer, file, lambda: self._engines.fetcher, self._shared_age_s
+        )
         self._pipelines = PipelineControl(self._ports, clock, self._gateway.needs_of, self.board)
         self._office = DeadLetterOffice(self._ports, self._gateway, self._engines)
         super().__init__(self._views_now, library, self._open_commands, self._open_iterations)
@@ -108,7 +117,7 @@ class EmbeddedRuntime(LedgerQueries):
         port = LocalShard(
             disk or LocalDisk(), str(data), 0, library, lambda digests: held[0].observe(digests), new_clock
         )
-        runtime = cls([port], library, data, port.shard.clock)
+        runtime = cls([port], library, data, port.shard.clock, is_simulated=disk is not None)
         runtime._engines.make_engine = make_engine
         held.append(runtime)
         port.start()
@@ -125,6 +134,11 @@ class EmbeddedRuntime(LedgerQueries):
             await self.stop()
             raise
         return self
+
+    @property
+    def board(self) -> Board:
+        """What watchdogs and breakers have found."""
+        return self.watching.watch.board
 
     @property
     def service(self) -> EmbeddedRuntime:
@@ -162,6 +176,8 @@ class EmbeddedRuntime(LedgerQueries):
         needs = NeedsFetcher(router, fetcher, self._clock)
         self._gateway.turn_to(router, None if needs.is_empty else needs)
         self._pipelines.turn_to(bundle.definition.pipelines)
+        self.watching.turn_to(bundle)
+        self._spread_models()
 
     async def bundle(self) -> dict[str, Any]:
         definition = self.loaded.definition
@@ -244,10 +260,30 @@ class EmbeddedRuntime(LedgerQueries):
         if self._bundle is not None:
             self._figures.observe(digests, self._results, self._clock.now_ns())
             self._broadcast.publish(digests, self._results)
+            self.watching.watch.observe(digests)
+            if any(digest.events for digest in digests):
+                self._spread_models()
+
+    def tell_models(self, written: Mapping[str, int]) -> None:
+        """Versions of models that are in use, and when they were made: `model:x` -> time. Loops with `fresh.logic` that
+        read them go by it in every shard."""
+        for port in self._ports:
+            port.tell_models(written)
+
+    def _spread_models(self) -> None:
+        """What one shard learned of models by its swaps, the others cannot know."""
+        models: dict[str, int] = {}
+        for port in self._ports:
+            for name, at_ns in port.reconciler.models.items():
+                models[name] = max(at_ns, models.get(name, 0))
+        if models and models != self._models:
+            self._models = models
+            self.tell_models(models)
 
     def resume_shard(self, number: int) -> None:
         """A shard came back from a crash: its open commands are taken up, those already under way stay as they are."""
         port = self._ports[number]
+        port.tell_models(self._models)
         self._office.forget(number)
         self._pipelines.take_up(port)
         if self._engines.dispatcher is not None:
@@ -304,8 +340,9 @@ class EmbeddedRuntime(LedgerQueries):
 
     def _loop_line(self, name: str, open_iterations: int, keys: int) -> dict[str, Any]:
         definition = self.loaded.programs[name].definition
+        findings = self.watching.watch.findings_of(name)
         return {
-            **self._figures.health(name, self._clock.now_ns(), open_iterations),
+            **self._figures.health(name, self._clock.now_ns(), open_iterations, findings),
             "about": definition.about,
             "owner": definition.owner,
             "on": list(definition.on),
@@ -316,20 +353,21 @@ class EmbeddedRuntime(LedgerQueries):
     async def loop(self, name: str) -> dict[str, Any]:
         if name not in self.loaded.programs:
             raise not_found("loop", name, self.loaded.programs)
-        program = self.loaded.programs[name]
         open_iterations = sum(iteration.loop == name for iteration in self._open_iterations())
-        engines = {action.engine for actions in program.actions.values() for action in actions}
-        stats = dispatcher.stats() if (dispatcher := self._engines.dispatcher) is not None else {}
+        dispatcher, fetcher = self._engines.dispatcher, self._engines.fetcher
         return {
             **self._loop_line(name, open_iterations, (await self._keys()).get(name, 0)),
-            **program_page(program, self._figures.loop(name).exits),
-            "engines": {engine: as_dict(stats[engine]) for engine in sorted(engines) if engine in stats},
-            "needs": {
-                need: as_dict(self._engines.fetcher.stats()[dependency])
-                for need, dependency in program.needs.items()
-                if self._engines.fetcher is not None
-            },
+            **loop_page(
+                self.loaded.programs[name],
+                self._figures.loop(name).exits,
+                {} if dispatcher is None else dispatcher.stats(),
+                {} if fetcher is None else fetcher.stats(),
+                self._shared_age_s(),
+            ),
         }
+
+    def _shared_age_s(self) -> float:
+        return max(port.shared_age_s() for port in self._ports)
 
     def stream(self) -> AsyncIterator[dict[str, Any]]:
         return self._broadcast.subscribe()
@@ -342,8 +380,12 @@ class EmbeddedRuntime(LedgerQueries):
             queued += figures.queued
             for name, count in figures.counts.items():
                 counts[name] = counts.get(name, 0) + count
-        rows = self._pipelines.rows()
-        return self._figures.text(counts, len(self._open_commands()), queued, await self._keys(), rows)
+        rows, open_commands = self._pipelines.rows(), len(self._open_commands())
+        watch, age_s = self.watching.watch, self._shared_age_s()
+        return self._figures.text(counts, open_commands, queued, await self._keys(), watch, age_s, rows)
+
+    async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        return self.watching.watch.page(query, limit, cursor)
 
     def ready(self) -> tuple[bool, str]:
         if self._stopping:
@@ -359,7 +401,7 @@ class EmbeddedRuntime(LedgerQueries):
             return
         self._stopping = True
         began = time.monotonic()
-        await asyncio.gather(self._pipelines.stop(), self._raiser.stop())
+        await asyncio.gather(self._pipelines.stop(), self.watching.rest())
         await asyncio.gather(*(port.settle(COMMIT_S) for port in self._ports))
         # what cannot be recorded is not sent either
         await self._engines.stop(drain=not any(port.problem() for port in self._ports))
@@ -378,7 +420,7 @@ class EmbeddedRuntime(LedgerQueries):
     async def abandon(self) -> None:
         """Leave everything as it lies, as the end of the process would: how a simulation crashes."""
         self._stopping = True
-        await asyncio.gather(self._pipelines.stop(), self._raiser.stop())
+        await asyncio.gather(self._pipelines.stop(), self.watching.rest())
         await self._engines.stop(drain=False)
         for port in self._ports:
             if isinstance(port, LocalShard):
@@ -387,7 +429,3 @@ class EmbeddedRuntime(LedgerQueries):
     def is_quiet(self) -> bool:
         """Whether nothing is under way that needs no time."""
         return all(not isinstance(port, LocalShard) or port.shard.is_quiet() for port in self._ports)
-
-
-def as_dict(stats: Any) -> dict[str, Any]:
-    return {name: getattr(stats, name) for name in stats.__struct_fields__}

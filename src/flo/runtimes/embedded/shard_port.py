@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter, Group
+from flo.flow.digest import Digest
 from flo.flow.open_work import OpenWork
 from flo.flow.reload import LoadedBundle
 from flo.ports.service import Receipt
 from flo.ports.store import LedgerView
 from flo.runtimes.embedded.batches import NOTHING, Needs, Only
-from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.orders import Order
 
 OnDurable = Callable[[list[Digest]], None]
@@ -61,6 +61,14 @@ class ShardPort(Protocol):
 
     async def steer(self, order: Order) -> Any:
         """Carry out an order of `flo.runtimes.embedded.orders`; its answer once it is durable."""
+        ...
+
+    def tell_models(self, written: Mapping[str, int]) -> None:
+        """Which versions of models are in use, and when they were made: `model:x` -> time."""
+        ...
+
+    def shared_age_s(self) -> float:
+        """How old, at most, what the other shards have of this one's shared state may be."""
         ...
 
     async def figures(self) -> ShardFigures:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from flo.faces.cli.options import json_option, source_options
-from flo.faces.cli.output import print_fields, print_json, print_table, say
+from flo.faces.cli.output import hint, print_fields, print_json, print_table, say
 from flo.faces.cli.source import open_source
+from flo.flow.watchdogs.watch import severity
 
 COLUMNS = (
     ("name", "loop"),
@@ -22,13 +25,21 @@ COLUMNS = (
 )
 """What fits a terminal of 80 columns; `flo loops NAME` and `--json` show the rest."""
 
+SHOWN_MAX = 40
+"""Lines without `--all`: a screen. What needs a person is above, so it is the rest that is left out."""
 
-@click.command("loops", short_help="List the loops and how they fare.")
+FINDINGS_SHOWN_MAX = 20
+
+
+@click.command("loops", short_help="The loops and how they fare: what needs a person first.")
 @click.argument("name", required=False)
+@click.option("--all", "every", is_flag=True, help=f"List them all, not only the first {SHOWN_MAX}.")
 @source_options
 @json_option
-def command(name: str | None, to: str | None, data: Path | None, as_json: bool) -> None:
-    """List the loops and how they fare, what needs a person first; with NAME, one of them in full."""
+def command(name: str | None, every: bool, to: str | None, data: Path | None, as_json: bool) -> None:
+    """How the loops fare, on one screen: what is paused or broken first, then what watchdogs found, worst
+    first, then what failed, then the rest. With NAME, one of them in full.
+    """
     with open_source(to, data) as source:
         if name is not None:
             loop = source.loop(name)
@@ -39,19 +50,26 @@ def command(name: str | None, to: str | None, data: Path | None, as_json: bool) 
             return
         loops = source.loops()
         paused = [row for row in source.pipelines() if row["status"] != "running"]
+        findings = list(source.rows("watchdogs", {}, FINDINGS_SHOWN_MAX))
     if as_json:
         print_json({"loops": loops, "pipelines_paused": paused, "next": None})
-    else:
-        for row in paused:
-            say(
-                f"pipeline {row['name']} is {row['status']} since {row['paused_since']} by {row['paused_by']}",
-                "red",
-            )
-            say(f"  why: {row['why'] or 'no reason given'}")
-            going_on = (
-                f"being decided; resumed with the note: {row['note']}"
-                if row["status"] == "draining"
-                else f"go on: flo resume {row['name']} --note 'what failed, what was changed'"
-            )
-            say(f"  {row['parked']:,} parked; {going_on}")
-        print_table(COLUMNS, loops, "no loops: the bundle declares none")
+        return
+    for row in paused:
+        _say_paused(row)
+    for finding in sorted(findings, key=lambda finding: severity(finding["type"])):
+        say(f"{finding['type']}: {finding['detail']}")
+    shown = loops if every else loops[:SHOWN_MAX]
+    print_table(COLUMNS, shown, "no loops: the bundle declares none")
+    if len(loops) > len(shown):
+        hint(f"and {len(loops) - len(shown)} more: flo loops --all")
+
+
+def _say_paused(row: Mapping[str, Any]) -> None:
+    say(f"pipeline {row['name']} is {row['status']} since {row['paused_since']} by {row['paused_by']}", "red")
+    say(f"  why: {row['why'] or 'no reason given'}")
+    going_on = (
+        f"being decided; resumed with the note: {row['note']}"
+        if row["status"] == "draining"
+        else f"go on: flo resume {row['name']} --note 'what failed, what was changed'"
+    )
+    say(f"  {row['parked']:,} parked; {going_on}")

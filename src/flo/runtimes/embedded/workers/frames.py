@@ -15,8 +15,8 @@ import msgspec
 
 from flo.core.errors import FloError, Overloaded, StorageUnavailable
 from flo.core.record import Answered, Attempted, CommandOutcome, DeadLetter
+from flo.flow.digest import Digest
 from flo.ports.service import Receipt
-from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.orders import Order
 
 FRAME_BYTES_MAX = 1 << 30
@@ -87,7 +87,13 @@ class Steer(msgspec.Struct, array_like=True, tag=7):
     order: Order
 
 
-Request = Offer | Learn | Apply | Kill | Ask | Shared | Stop | Steer
+class Models(msgspec.Struct, array_like=True, tag=8):
+    """Versions of models in use, and when they were made: not answered."""
+
+    written: dict[str, int]
+
+
+Request = Offer | Learn | Apply | Kill | Ask | Shared | Stop | Steer | Models
 
 
 class Receipts(msgspec.Struct, array_like=True, tag=0):
@@ -128,7 +134,8 @@ class Ready(msgspec.Struct, array_like=True, tag=4):
 
 
 class State(msgspec.Struct, array_like=True, tag=5):
-    """What the worker tells unasked: why it cannot take signals (empty: it can), and its shared state."""
+    """What the worker tells unasked, four times a second: why it cannot take signals (empty: it can), and its shared
+    state where that has changed."""
 
     problem: str
     shared: dict[str, bytes]

@@ -9,7 +9,8 @@ import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from flo.runtimes.embedded.workers.frames import (
     Failure,
     Kill,
     Learn,
+    Models,
     Offer,
     Ready,
     Receipts,
@@ -80,6 +82,7 @@ class RemoteShard:
         self._on_durable = on_durable
         self._on_shared = on_shared
         self._on_started = on_started
+        self._told_s = time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None  # None: no worker that could be asked
         self._reading: asyncio.Task[None] | None = None
@@ -163,6 +166,7 @@ class RemoteShard:
             self._on_durable(reply.digests)
         elif isinstance(reply, State):
             self._problem = reply.problem or None
+            self._told_s = time.monotonic()
             if reply.shared:
                 self._on_shared(self.number, reply.shared)
         elif not isinstance(reply, Ready):
@@ -278,6 +282,14 @@ class RemoteShard:
         """The other workers' shared state, for this one to add to its own."""
         if self._writer is not None and not self._writer.is_closing():
             write_frame(self._writer, Shared(states))
+
+    def shared_age_s(self) -> float:
+        return time.monotonic() - self._told_s
+
+    def tell_models(self, written: Mapping[str, int]) -> None:
+        self.reconciler.tell_models(written)
+        if self._writer is not None and self._problem is None:
+            write_frame(self._writer, Models(dict(written)))
 
     def problem(self) -> str | None:
         return self._problem

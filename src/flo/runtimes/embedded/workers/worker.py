@@ -22,11 +22,11 @@ from typing import Any
 import uvloop
 
 from flo.core.errors import FloError, UsageError
+from flo.flow.digest import Digest
 from flo.flow.views.record import parse_decision_id
 from flo.ports.disk import Locked
 from flo.ports.service import ACCEPTED, Receipt
 from flo.runtimes.embedded.collector import rare_collections
-from flo.runtimes.embedded.digest import Digest
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.local_shard import LocalShard
 from flo.runtimes.embedded.workers.frames import (
@@ -36,6 +36,7 @@ from flo.runtimes.embedded.workers.frames import (
     Failure,
     Kill,
     Learn,
+    Models,
     Offer,
     Ready,
     Receipts,
@@ -97,6 +98,8 @@ class Worker:
                 break
             if isinstance(request, Shared):
                 self._shard.take_others(request.states)
+            elif isinstance(request, Models):
+                self._shard.tell_models(request.written)
             else:
                 self._start(self._answer(request))
         await self._shard.stop()
@@ -107,7 +110,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, request: Request) -> None:
-        assert not isinstance(request, Shared)
+        assert not isinstance(request, Shared | Models)
         try:
             reply: Reply = await self._do(request)
         except FloError as error:
@@ -164,12 +167,12 @@ class Worker:
         return lines.split(b"\n") if isinstance(lines, bytes) else lines
 
     async def _tell_state(self) -> None:
-        told: State | None = None
+        told: dict[str, bytes] = {}
         while not self._stopped.is_set():
-            state = State(self._shard.problem() or "", self._shard.shared_states())
-            if state != told:
-                self._write(state)
-                told = state
+            shared = self._shard.shared_states()
+            # told each time, changed or not: whoever hears nothing knows how old what it has may be
+            self._write(State(self._shard.problem() or "", shared if shared != told else {}))
+            told = shared
             await asyncio.sleep(STATE_EVERY_S)
 
 

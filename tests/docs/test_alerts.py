@@ -1,0 +1,59 @@
+"""The alert rules are rules Prometheus can load, and name no metric and no finding that FLO does not have."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from tests.docs.pages import DOCS
+from tests.docs.test_reference import METRICS
+
+from flo.core.bundle.tables import WATCHDOG_TABLES
+from flo.flow.watchdogs.watch import SEVERITY, Watch
+
+ALERTS = DOCS / "how-to" / "flo-alerts.yaml"
+
+
+def rules() -> Iterator[dict[str, object]]:
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        assert set(group) == {"name", "rules"}
+        yield from group["rules"]
+
+
+def test_each_alert_has_what_prometheus_wants_and_says_what_to_do() -> None:
+    found = list(rules())
+    assert len({rule["alert"] for rule in found}) == len(found) > 0
+    for rule in found:
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}, rule["alert"]
+        assert isinstance(rule["expr"], str)
+        assert rule["labels"]["severity"] in ("page", "ticket")  # type: ignore[index]
+        assert {"summary", "what_to_do"} == set(rule["annotations"])  # type: ignore[call-overload]
+
+
+def test_every_metric_of_an_alert_exists() -> None:
+    documented = set(re.findall(r"^\| `(flo_\w+)`", METRICS.read_text(), re.MULTILINE))
+    for rule in rules():
+        named = set(re.findall(r"(?<![.\w])flo_\w+", str(rule["expr"])))
+        assert named, rule["alert"]
+        assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} <= documented, rule["alert"]
+
+
+def test_every_finding_has_a_severity_and_thresholds() -> None:
+    types = {dog.type for dog in Watch().dogs}
+    assert types <= set(SEVERITY)
+    assert types == set(WATCHDOG_TABLES)
+
+
+@pytest.mark.servers
+def test_promtool_takes_the_alerts() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not here: apt install prometheus")
+    done = subprocess.run(
+        [promtool, "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
