@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all crash check format bench docs lock clean
+.PHONY: help demo test test-all servers crash check format bench docs lock clean
 .NOTPARALLEL:
 
 VENV := .venv
@@ -23,11 +23,14 @@ help:  ## Show what can be made
 demo: $(INSTALLED)  ## Run the payments example for a minute: traffic, decisions, a retraining, a report
 	$(BIN)/flo demo --seconds $(FLO_DEMO_SECONDS) $(DEMO_ARGUMENTS)
 
-test: $(INSTALLED)  ## Run the tests; kills and power cuts in a sample (about two minutes)
+test: $(INSTALLED)  ## Run the tests; kills and power cuts in a sample (about five minutes)
 	$(PYTEST) -m "not servers"
 
-test-all: $(INSTALLED)  ## Run the tests, and those that need other people's servers (none do yet)
+test-all: $(INSTALLED) servers  ## Run the tests, and those that need other people's servers and tools
 	$(PYTEST)
+
+servers:  ## Get the servers and tools that some tests need into .servers
+	@tests/servers/install || echo "make: not all could be had; tests that need them are skipped, and say so"
 
 crash: $(INSTALLED)  ## Kill FLO and cut its power FLO_CRASH_RUNS (1000) times, and check what is left
 	FLO_CRASH_RUNS=$(FLO_CRASH_RUNS) $(PYTEST) -m crash
@@ -52,7 +55,7 @@ lock: $(INSTALLED)  ## Write requirements-dev.lock from what is installed
 	mv requirements-dev.lock.new requirements-dev.lock
 
 clean:  ## Remove .venv, caches and what the demo left
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo-data
+	rm -rf $(VENV) .servers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo-data
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PYTHON=/path/to/python chooses another one. A shim that names no Python answers nothing, so each is asked.

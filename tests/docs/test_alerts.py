@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -11,8 +10,9 @@ import pytest
 import yaml
 from tests.docs.pages import DOCS
 from tests.docs.test_reference import METRICS
+from tests.servers.programs import program
 
-from flo.core.bundle.tables import WATCHDOG_TABLES
+from flo.core.bundle.watchdog_tables import WATCHDOG_TABLES
 from flo.flow.watchdogs.watch import SEVERITY, Watch
 
 ALERTS = DOCS / "how-to" / "flo-alerts.yaml"
@@ -50,10 +50,7 @@ def test_every_finding_has_a_severity_and_thresholds() -> None:
 
 @pytest.mark.servers
 def test_promtool_takes_the_alerts() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not here: apt install prometheus")
     done = subprocess.run(
-        [promtool, "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False
+        [program("promtool"), "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,6 +13,7 @@ import msgspec
 
 from flo.core.errors import BundleError, FloError, Problem, SignalRejected
 from flo.core.signal import parse_signal, time_from_text
+from flo.core.span import Span
 from flo.ports.service import DeadLetterOrder, NotFound, Page, Receipt
 
 
@@ -23,6 +24,8 @@ class MemoryService:
         self.letters: list[dict[str, Any]] = []
         self.by_identity: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self.counts: dict[str, int] = {}
+        self.lineage_taken: list[bytes] = []
+        self.spans: list[Span] = []
         self.killed: list[tuple[str, str | None, str]] = []
         self.files: dict[str, str] = {"flo.yaml": "engines: {}\n"}
         self.fail_next: list[BaseException] = []
@@ -111,6 +114,36 @@ class MemoryService:
 
     async def decisions(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         return self._page(self.records, query, limit, cursor)
+
+    async def lineage(self, raws: Sequence[bytes]) -> list[Receipt]:
+        self._fail()
+        self.lineage_taken += raws
+        return [Receipt("accepted") for _ in raws]
+
+    async def traces(self, spans: Sequence[Span]) -> None:
+        self._fail()
+        self.spans += spans
+
+    async def edges(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        seen = {
+            "count": 3,
+            "first_seen": "2026-11-23T05:10:12Z",
+            "last_seen": "2026-11-23T05:11:12Z",
+            "example": "t",
+        }
+        rows = [
+            {
+                "from": "loop:velocity",
+                "to": f"service:s{number}",
+                "status": "phantom",
+                "loops": ["velocity"],
+                "declared_under": None,
+                **{name: seen[name] for name in ("count", "first_seen", "last_seen")},
+                "evidence": {"traced": seen},
+            }
+            for number in range(3)
+        ]
+        return self._page(rows, {}, limit, cursor)
 
     async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         return self._page([], query, limit, cursor)

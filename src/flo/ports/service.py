@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from flo.core.span import Span
+
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What became of one offered signal. `status`: accepted | duplicate | rejected.
@@ -94,6 +96,18 @@ class Service(Protocol):
 
     async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         """What watchdogs find that holds now, newest first. `query` keys: type, subject, loop."""
+        ...
+
+    async def lineage(self, raws: Sequence[bytes]) -> list[Receipt]:
+        """Take OpenLineage events, in order, as signals. Raises as `ingest` does."""
+        ...
+
+    async def traces(self, spans: Sequence[Span]) -> None:
+        """Take spans in. Edges show at once and are in the ledger within a minute. Raises `Overloaded` (none taken)."""
+        ...
+
+    async def edges(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        """Edges observed and declared, newest first. `query` keys: loop, evidence, status."""
         ...
 
     async def bundle(self) -> dict[str, Any]:

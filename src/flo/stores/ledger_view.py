@@ -45,6 +45,11 @@ class ReaderView:
         try:
             return self._reader.read(block)
         except BlockMissing as missing:
+            if self._reader.refresh() < block:
+                raise KeyError(str(missing)) from None
+        try:  # written since it last looked, or dropped meanwhile
+            return self._reader.read(block)
+        except BlockMissing as missing:
             raise KeyError(str(missing)) from None
 
     def headers(self, last: int, first: int = 0) -> Iterator[StoredHeader]:

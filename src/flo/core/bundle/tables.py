@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flo.core.bundle.settings import Setting
+from flo.core.bundle.watchdog_tables import WATCHDOG_KEYS, WATCHDOG_TABLES
 from flo.core.loop.definition import STATE_KINDS
 
 FLO_KEYS: Mapping[str, Setting] = {
@@ -114,104 +115,6 @@ RETENTION_KEYS: Mapping[str, Setting] = {
     "ledger": Setting("duration", default="30d", minimum="1h", help="Signals, decisions and commands"),
 }
 
-_EXCEPT = Setting("texts", default=[], help="Loops, pipelines, dependencies ... that it leaves alone")
-
-WATCHDOG_TABLES: Mapping[str, Mapping[str, Setting]] = {
-    "flo.iteration.killed": {
-        "clear": Setting(
-            "duration", default="15m", minimum="1s", help="Over, when no context died for this long"
-        ),
-        "except": _EXCEPT,
-    },
-    "flo.command.silent": {
-        "clear": Setting(
-            "duration", default="1h", minimum="1s", help="Over, when no command was silent for this long"
-        ),
-        "except": _EXCEPT,
-    },
-    "flo.loop.quiet": {
-        "silence": Setting("duration", default="1m", minimum="1s", help="A shorter silence is never one"),
-        "learn": Setting(
-            "duration", default="8d", minimum="1s", help="A loop is watched this long before it is judged"
-        ),
-        "except": _EXCEPT,
-    },
-    "flo.loop.flapping": {
-        "commands": Setting(
-            "int", default=8, minimum=2, unit="turns", help="Commands on one target that undo each other"
-        ),
-        "results": Setting(
-            "int", default=40, minimum=8, unit="turns", help="Results of one key, there and back in a row"
-        ),
-        "within": Setting(
-            "duration", default="30m", minimum="1s", help="The turns must come as close as that"
-        ),
-        "except": _EXCEPT,
-    },
-    "flo.logic.skewed": {
-        "clear": Setting(
-            "duration", default="15m", minimum="1s", help="Over, when no decision was skewed for this long"
-        ),
-        "except": _EXCEPT,
-    },
-    "flo.state.stale_read": {
-        "clear": Setting(
-            "duration", default="15m", minimum="1s", help="Over, when nothing stale was read for this long"
-        ),
-        "shared": Setting(
-            "duration", default="5s", minimum="1s", help="Other workers' part of shared state may be so old"
-        ),
-        "except": _EXCEPT,
-    },
-    "flo.state.storm": {
-        "share": Setting("probability", default=0.5, help="One key has this share of a loop's decisions"),
-        "rate": Setting("rate", default="50/s", help="Below it a hot key harms nobody"),
-        "except": _EXCEPT,
-    },
-    "flo.dependency.slow": {
-        "near": Setting(
-            "probability", default=0.8, help="p99 of its requests reaches this share of its `idle_timeout`"
-        ),
-        "late": Setting(
-            "probability", default=0.1, help="This share of the last minute's fetches missed the deadline"
-        ),
-        "except": _EXCEPT,
-    },
-    "flo.overhead.high": {
-        "ratio": Setting(
-            "number", default=1.0, minimum=0.01, help="Time waited for each time worked, as engines report it"
-        ),
-        "commands": Setting(
-            "int", default=20, minimum=1, unit="commands", help="Fewer within the hour are not judged"
-        ),
-        "except": _EXCEPT,
-    },
-    "flo.cycle.slowing": {
-        "grows": Setting(
-            "probability", default=0.05, help="Growth below this share of the baseline is not found"
-        ),
-        "learn": Setting("duration", default="7d", minimum="1s", help="How long a baseline is learned"),
-        "except": _EXCEPT,
-    },
-}
-"""Each watchdog's thresholds, by the type of what it finds. The defaults are meant to need no change."""
-
-WATCHDOG_KEYS: Mapping[str, Setting] = {
-    type: Setting("section", table=type, help=about)
-    for type, about in {
-        "flo.iteration.killed": "Zombies: contexts that died of their TTL or hops",
-        "flo.command.silent": "Success reported, nothing written",
-        "flo.loop.quiet": "A loop that fell silent against its own rhythm of days and weeks",
-        "flo.loop.flapping": "A loop that oscillates",
-        "flo.logic.skewed": "Logic older than the data it meets by more than the loop's `fresh.logic`",
-        "flo.state.stale_read": "A read that returned an earlier value: of a dependency with `version`, of shared state",
-        "flo.state.storm": "A hot key: one of many takes an outsized share of a loop's traffic",
-        "flo.dependency.slow": "p99 of a dependency nears its idle timeout, or it misses its deadline too often",
-        "flo.overhead.high": "A pipeline that spends more on orchestration than on work",
-        "flo.cycle.slowing": "A loop's cycle time drifts up against its own baseline",
-    }.items()
-}
-
 LOOP_KEYS: Mapping[str, Setting] = {
     "loop": Setting("name", required=True, help="The loop's name, which is its file's name"),
     "about": Setting("plain", default="", help="What it is for, in a sentence"),
@@ -242,7 +145,9 @@ LOOP_KEYS: Mapping[str, Setting] = {
         "section", table="fresh", help="How old data and logic may be before an outcome is `stale`"
     ),
     "reads": Setting(
-        "texts", default=[], help="Declared edges: what it reads, as `dataset:name` or `model:name`"
+        "texts",
+        default=[],
+        help="Declared edges: what it reads, as `dataset:name`, `model:name` or `service:name`",
     ),
     "writes": Setting("texts", default=[], help="Declared edges: what it writes"),
     "feeds": Setting("texts", default=[], help="Declared edges: loops it feeds"),

@@ -9,7 +9,7 @@ from flo.core.bundle.document import Node, ScalarNode
 from flo.core.bundle.report import Report, nearest
 from flo.core.bundle.section import map_entries, read_section
 from flo.core.bundle.settings import Setting
-from flo.core.bundle.tables import WATCHDOG_TABLES
+from flo.core.bundle.watchdog_tables import WATCHDOG_TABLES
 from flo.core.loop.definition import BundleDefinition
 
 OFF = "off"

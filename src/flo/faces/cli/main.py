@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "apply": "apply",
     "explain": "explain",
     "loops": "loops",
+    "edges": "edges",
     "dead": "dead",
     "pause": "pause",
     "resume": "resume",

@@ -41,8 +41,13 @@ def hint(text: str) -> None:
     console(stderr=True).print(text, style="dim", markup=False)
 
 
-def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]], empty: str) -> None:
-    """Rows under (key, heading) columns; `empty` where there are none."""
+_WIDE_CHARS = 4_000
+
+
+def print_table(
+    columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]], empty: str, *, wide: bool = False
+) -> None:
+    """Rows under (key, heading) columns; `empty` where there are none. `wide`: one line a row, however long."""
     if not rows:
         say(empty, "dim")
         return
@@ -51,7 +56,7 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(escape(_short_time(_cell(row.get(key)))) for key, _ in columns))
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=_WIDE_CHARS if wide else None).print(table)
 
 
 def print_fields(fields: dict[str, Any]) -> None:

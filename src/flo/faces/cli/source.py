@@ -83,6 +83,7 @@ class DataSource:
             "iterations": self._service.iterations,
             "commands": self._service.commands,
             "watchdogs": self._service.watchdogs,
+            "edges": self._service.edges,
         }
         cursor: str | None = None
         left = limit

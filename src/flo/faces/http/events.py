@@ -73,7 +73,7 @@ def one_event(request: web.BaseRequest, body: bytes, limits: Limits) -> bytes:
     """The single event of a request. Batches are refused: their answers belong to many."""
     form = form_of(request)
     if form is Form.BINARY:
-        return _checked(_from_binary(request.headers, body), limits)
+        return checked(_from_binary(request.headers, body), limits)
     if form is Form.BATCH or (form is Form.JSON and body.lstrip()[:1] == b"["):
         raise Refused("bad-request", "one event a request here; send batches to /v1/signals")
     if form is Form.LINES:
@@ -83,7 +83,7 @@ def one_event(request: web.BaseRequest, body: bytes, limits: Limits) -> bytes:
                 "bad-request", f"{len(lines)} lines: one event a request here; send many to /v1/signals"
             )
         body = lines[0]
-    return _checked(body, limits)
+    return checked(body, limits)
 
 
 def many_events(request: web.BaseRequest, body: bytes, limits: Limits) -> list[bytes | Receipt]:
@@ -109,12 +109,12 @@ def many_events(request: web.BaseRequest, body: bytes, limits: Limits) -> list[b
 
 def _received(raw: bytes, limits: Limits) -> bytes | Receipt:
     try:
-        return _checked(raw, limits)
+        return checked(raw, limits)
     except SignalRejected as error:
         return Receipt("rejected", error.reason, error.detail)
 
 
-def _checked(raw: bytes, limits: Limits) -> bytes:
+def checked(raw: bytes, limits: Limits) -> bytes:
     """Bounded in depth, and on one line."""
     if is_deeper(raw, limits.json_depth_max):
         raise SignalRejected(

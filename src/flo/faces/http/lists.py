@@ -12,6 +12,7 @@ from flo.core.errors import SignalRejected
 from flo.core.signal import time_from_text
 from flo.faces.http.problems import Refused
 from flo.faces.http.state import STATE, State, answer
+from flo.flow.observe.listing import EDGE_KEYS
 from flo.flow.views.decisions import QUERY_KEYS
 from flo.flow.views.rows import COMMAND_KEYS, DEAD_LETTER_KEYS, ITERATION_KEYS
 from flo.flow.watchdogs.board import QUERY_KEYS as FINDING_KEYS
@@ -130,3 +131,8 @@ async def get_commands(request: web.Request) -> web.Response:
 async def get_watchdogs(request: web.Request) -> web.Response:
     """What watchdogs find that holds now, newest first."""
     return await _page(request, FINDING_KEYS, "watchdogs", request.app[STATE].service.watchdogs)
+
+
+async def get_edges(request: web.Request) -> web.Response:
+    """Edges observed, held against those declared: newest first, then declared ones that were not seen."""
+    return await _page(request, EDGE_KEYS, "edges", request.app[STATE].service.edges)

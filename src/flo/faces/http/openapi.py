@@ -21,6 +21,7 @@ FILTER_HELP = {
     "subject": "about this loop, pipeline, dependency, dataset or edge",
     "reason": "parked for this reason",
     "status": "in this status",
+    "evidence": "with this evidence: context, fetched, traced, reported or declared",
     "engine": "sent to this engine",
     "verb": "of this verb",
     "since": "not before this time (RFC 3339)",
@@ -105,10 +106,12 @@ def _responses(route: Route) -> dict[str, Any]:
         responses["503"] = {"description": "not ready", "content": {"application/json": {"schema": schema}}}
     kinds = [*route.problems, *(("unauthenticated", "forbidden") if route.scope else ()), "host", "internal"]
     problem = {"$ref": "#/components/schemas/Problem"}
+    own = {name: {"schema": {"$ref": "#/components/schemas/Any"}} for name in route.error_types}
     for kind in sorted((KINDS[name] for name in dict.fromkeys(kinds)), key=lambda kind: kind.status):
         status = str(kind.status)
         if status in responses:
             responses[status]["description"] += f"; {kind.title}"
         else:
-            responses[status] = {"description": kind.title, "content": {MEDIA_TYPE: {"schema": problem}}}
+            content = own if own and kind.name in route.problems else {MEDIA_TYPE: {"schema": problem}}
+            responses[status] = {"description": kind.title, "content": content}
     return responses

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from flo.faces.http import control, intake, lists, live
+from flo.faces.http import control, intake, lists, live, observed
+from flo.flow.observe.listing import EDGE_KEYS
 from flo.flow.views.decisions import QUERY_KEYS
 from flo.flow.views.rows import COMMAND_KEYS, DEAD_LETTER_KEYS, ITERATION_KEYS
 from flo.flow.watchdogs.board import QUERY_KEYS as FINDING_KEYS
@@ -42,6 +43,9 @@ class Route:
     body: str | None = None
     body_types: tuple[str, ...] = ("application/json",)
     problems: tuple[str, ...] = ()
+    error_types: tuple[
+        str, ...
+    ] = ()  # of its own errors, where its protocol has another form than problem documents
 
 
 _BODY = ("bad-request", "timeout", "too-large", "media-type")
@@ -112,6 +116,19 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/watchdogs", lists.get_watchdogs, "listWatchdogs", "read", "Findings",
         filters=FINDING_KEYS, problems=_LIST,
+    ),
+    Route(
+        "GET", "/v1/edges", lists.get_edges, "listEdges", "read", "Edges", filters=EDGE_KEYS, problems=_LIST,
+    ),
+    Route(
+        "POST", "/api/v1/lineage", observed.post_lineage, "sendLineage", "send", "LineageTaken", 201,
+        body="LineageEvents", body_types=observed.LINEAGE_TYPES, problems=_INTAKE,
+    ),
+    Route(
+        "POST", "/v1/traces", observed.post_traces, "sendTraces", "send", "Any",
+        media_type="application/x-protobuf", body="Any", body_types=observed.TRACE_TYPES,
+        problems=("bad-request", "timeout", "too-large", "overloaded", "unavailable"),
+        error_types=observed.TRACE_TYPES,
     ),
     Route("GET", "/v1/bundle", control.get_bundle, "getBundle", "read", "Bundle", problems=("unavailable",)),
     Route(

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from flo.flow.observe.listing import STATUSES
+
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
 TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 TIME: Schema = {"type": "string", "format": "date-time"}
+TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
 ANY_OBJECT: Schema = {"type": "object"}
 
 
@@ -236,6 +239,53 @@ SCHEMAS: dict[str, Schema] = {
         ("type", "subject", "detail", "figures", "first", "last"),
     ),
     "Findings": _list("watchdogs", "Finding"),
+    "Seen": _object(
+        {
+            "count": COUNT,
+            "first_seen": TIME,
+            "last_seen": TIME,
+            "example": {**TEXT, "description": "a trace, run or decision that shows it"},
+            "mean_ms": {"type": "number"},
+            "longest_ms": {"type": "number"},
+        },
+        ("count", "first_seen", "last_seen", "example"),
+        "One kind of evidence for an edge.",
+    ),
+    "Edge": _object(
+        {
+            "from": TEXT,
+            "to": TEXT,
+            "status": {
+                "enum": list(STATUSES),
+                "description": "phantom: observed, and nobody declared it; both: observed and declared; declared: not "
+                "observed so far; never-seen: not observed although it should have been by now; observed: no declaration "
+                "could name it",
+            },
+            "loops": {"type": "array", "items": TEXT, "description": "whose edge it is"},
+            "declared_under": {**TEXT_OR_NULL, "description": "the key that declares what was not observed"},
+            "count": COUNT,
+            "first_seen": TIME_OR_NULL,
+            "last_seen": TIME_OR_NULL,
+            "evidence": {"type": "object", "additionalProperties": _ref("Seen")},
+        },
+    ),
+    "Edges": _list("edges", "Edge"),
+    "LineageEvents": {
+        "oneOf": [ANY_OBJECT, {"type": "array", "items": ANY_OBJECT}],
+        "description": "One OpenLineage event, an array of them, or (application/x-ndjson) one a line.",
+    },
+    "LineageTaken": _object(
+        {
+            "accepted": COUNT,
+            "duplicates": COUNT,
+            "rejected": {"type": "array", "items": _ref("Rejected")},
+            "status": {"enum": ["success", "partial_success"]},
+            "summary": _object({"received": COUNT, "successful": COUNT, "failed": COUNT}),
+            "failed_events": {"type": "array", "items": ANY_OBJECT},
+        },
+        ("accepted", "duplicates", "rejected"),
+        "The answer to many events (200) has `status`, `summary` and `failed_events` as well.",
+    ),
     "Bundle": _object(
         {
             "revision": TEXT,

@@ -17,15 +17,14 @@ import msgspec
 from flo.flow.observe.declared import NOTHING_DECLARED, Declared, DeclaredLoop
 from flo.flow.observe.graph import BOTH, CONTEXT, DECLARED, OBSERVED, PHANTOM, REPORTED, TRACED, Edge, Graph
 
-NEVER_SEEN_AFTER_NS = 86_400_000_000_000
-NEVER_SEEN_COUNT_MIN = 100
-"""An edge that runs once a day is not missing after an hour; one of a loop that ran twice is not missing at all."""
-
 LOOPS_PER_NODE_MAX = 8
 """Loops remembered as those whose work reaches a service."""
 
-LOOK_MAX = 5_000
-"""Edges looked at in one go: about 20 ms of the event loop."""
+LOOK_MAX = 2_000
+"""Edges looked at in one go, and phantoms among them reported: at most 30 ms of the event loop."""
+
+EXCUSED_MAX = 10_000
+REACHED_MAX = 200_000
 
 JobsDeclare = Callable[[str, str], bool | None]
 """(writer, reader) -> whether the reader's declared parents hold the writer; None: nobody said."""
@@ -49,37 +48,50 @@ class Comparison:
         self,
         graph: Graph,
         jobs_declare: JobsDeclare,
-        never_seen_after_ns: int = NEVER_SEEN_AFTER_NS,
-        never_seen_count_min: int = NEVER_SEEN_COUNT_MIN,
     ) -> None:
         self._graph = graph
         self._jobs_declare = jobs_declare
-        self._after_ns = never_seen_after_ns
-        self._count_min = never_seen_count_min
         self._reached: dict[str, frozenset[str]] = {}  # service -> loops whose work calls it, directly or not
         self.declared: Declared = NOTHING_DECLARED
+        self.excused: dict[tuple[str, str], int] = {}
+        """Edges that were declared when they were last seen, at that time: undeclared since, they are no phantoms before
+        they are seen again."""
 
     def turn_to(self, declared: Declared) -> None:
         """Hold against another bundle from here on; everything is looked at again."""
+        while self._graph.changed:
+            self.look()  # what was seen so far is held against what was declared so far
         self.declared = declared
         self._reached.clear()
         for edge in self._graph.newest_first():
             self._graph.changed[edge.source, edge.target] = None
 
-    def look(self, most: int = LOOK_MAX) -> Iterator[Edge]:
-        """Bring the status of the changed edges up to date; those that are or were phantoms are answered."""
+    def look(self, most: int = LOOK_MAX) -> list[Edge]:
+        """Bring the status of the changed edges up to date; they are answered."""
         changed = self._graph.changed
-        while changed and most > 0:
-            place = next(iter(changed))
-            del changed[place]
-            most -= 1
+        looked: list[Edge] = []
+        while changed and len(looked) < most:
+            place, _ = changed.popitem(last=False)
             edge = self._graph.get(*place)
-            if edge is None:
-                continue
-            before = edge.status
-            edge.status, edge.loops = self._judge(edge)
-            if PHANTOM in (before, edge.status):
-                yield edge
+            if edge is not None:
+                before = edge.status
+                edge.status, edge.loops = self._judge(edge)
+                if edge.status == PHANTOM:
+                    self._excuse(edge, was_declared=before == BOTH)
+                edge.judged_count = edge.count
+                looked.append(edge)
+        return looked
+
+    def _excuse(self, edge: Edge, *, was_declared: bool) -> None:
+        """An edge that went with its declaration, by the same change of bundle, is no phantom."""
+        place = (edge.source, edge.target)
+        if was_declared and edge.count == edge.judged_count and len(self.excused) < EXCUSED_MAX:
+            self.excused[place] = edge.last_ns
+        until_ns = self.excused.get(place)
+        if until_ns is not None and edge.last_ns <= until_ns:
+            edge.status = OBSERVED
+        else:
+            self.excused.pop(place, None)
 
     def loop_of(self, node: str) -> DeclaredLoop | None:
         """The loop at work under this node: itself, or a job or service of its name."""
@@ -147,6 +159,11 @@ class Comparison:
         before = self._reached.get(edge.target, frozenset())
         if by <= before or len(before) >= LOOPS_PER_NODE_MAX:
             return
+        if len(self._reached) >= REACHED_MAX:  # of services long gone, most of them: begin anew
+            self._reached.clear()
+            self._graph.changed.update(
+                dict.fromkeys((one.source, one.target) for one in self._graph.newest_first())
+            )
         self._reached[edge.target] = before | by
         for further in self._graph.out.get(edge.target, {}).values():
             if TRACED in further.seen:
@@ -162,14 +179,17 @@ class Comparison:
             if key != "feeds" or not self._feeds_through_data(source, target):
                 yield source, target, key, loop
 
-    def never_seen(self, now_ns: int) -> Iterator[NeverSeen]:
-        """Those of them that should have been seen by now."""
+    def never_seen(self, now_ns: int, after_ns: int, sightings_min: int) -> Iterator[NeverSeen]:
+        """Those of them that should have been seen by now: the loop's other edges of the kind were, so long and so often.
+
+        What runs once a day is not missing after an hour, and what ran twice is not missing at all.
+        """
         for source, target, key, loop in self.unseen():
             first_ns, sightings = now_ns, 0
             for edge in self._of_its_kind(key, loop):
                 first_ns = min(first_ns, edge.first_ns)
                 sightings += edge.count
-            if sightings >= self._count_min and now_ns - first_ns >= self._after_ns:
+            if sightings >= sightings_min and now_ns - first_ns >= after_ns:
                 yield NeverSeen(source, target, key, loop, first_ns, sightings)
 
     def _of_its_kind(self, key: str, loop: str) -> Iterator[Edge]:

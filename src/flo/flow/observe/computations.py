@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 COMPUTED_MAX = 50_000
 """Dataset versions remembered. Beyond, the one computed longest ago is forgotten."""
@@ -27,7 +30,7 @@ class Computed:
 
     dataset: str
     version: str
-    inputs: frozenset[tuple[str, str]]
+    inputs: tuple[tuple[str, str], ...]  # (dataset, version), the first of them
     by_job: dict[str, Computation] = field(default_factory=dict)
 
     @property
@@ -35,21 +38,35 @@ class Computed:
         return max(done.ended_ns for done in self.by_job.values())
 
 
-_Key = tuple[str, str, frozenset[tuple[str, str]]]
+_Key = tuple[str, str, bytes]
+
+INPUTS_SHOWN_MAX = 16
+"""All of them are compared, by their digest; so many are kept to be shown."""
+
+
+class Inputs:
+    """All that a run read, with versions: compared as a whole."""
+
+    __slots__ = ("digest", "shown")
+
+    def __init__(self, versions: Mapping[str, str]) -> None:
+        ordered = sorted(versions.items())
+        self.digest = blake2b(repr(ordered).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        self.shown = tuple(ordered[:INPUTS_SHOWN_MAX])
 
 
 class Computations:
     """Used on one thread. `changed` names what was computed again since the watchdog last looked."""
 
     def __init__(self) -> None:
-        self._computed: dict[_Key, Computed] = {}
+        self._computed: OrderedDict[_Key, Computed] = OrderedDict()
         self._repeated: dict[str, dict[_Key, Computed]] = {}  # by dataset: those of more than one job
         self.changed: dict[str, None] = {}
 
-    def add(self, dataset: str, version: str, inputs: frozenset[tuple[str, str]], done: Computation) -> None:
+    def add(self, dataset: str, version: str, inputs: Inputs, done: Computation) -> None:
         """A finished run. What is part of a run that is counted already, or holds one, is the same work."""
-        key = (dataset, version, inputs)
-        computed = self._computed.pop(key, None) or Computed(dataset, version, inputs)
+        key = (dataset, version, inputs.digest)
+        computed = self._computed.pop(key, None) or Computed(dataset, version, inputs.shown)
         self._computed[key] = computed
         while len(self._computed) > COMPUTED_MAX:
             self._forget(next(iter(self._computed)))

@@ -7,6 +7,7 @@ evidence, when it was first and last seen, how often, and one example to look up
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,14 +25,17 @@ producer of lineage listed it as declared, which shows nothing.
 OBSERVED, PHANTOM, BOTH = "observed", "phantom", "both"
 """What the comparison makes of an observed edge: nothing (no declaration could name it), undeclared, declared too."""
 
+UNUSED_NAMES_MAX = 10_000
+"""Names of jobs that have no edge (yet); they go within the hour."""
+
 SUMMARISED = frozenset({TRACED, FETCHED, CONTEXT})
 """Evidence whose single sightings are not in the ledger: summaries of it are, as signals."""
 
 EDGES_MAX = 100_000
-"""About 100 MB. Beyond, the edge seen longest ago leaves and is counted."""
+"""About 150 MB. Beyond, the edge seen longest ago leaves and is counted."""
 
 EDGE_AGE_NS_MAX = 30 * 86_400_000_000_000
-"""Not seen for so long, an edge leaves: what was removed from the system should leave the picture too."""
+"""Not told of for so long, an edge leaves: what was removed from the system should leave the picture too."""
 
 
 class Seen(msgspec.Struct):
@@ -62,6 +66,9 @@ class Edge(msgspec.Struct):
     seen: dict[str, Seen]
     status: str = OBSERVED
     loops: tuple[str, ...] = ()
+    turn: int = 0  # counts up with every sighting of any edge: the newest has the highest
+    judged_count: int = 0  # its count when the comparison last looked
+    told_ns: int = 0  # FLO's clock when it was last told of it, to the second; 0: before the first turn
 
     @property
     def first_ns(self) -> int:
@@ -86,15 +93,17 @@ class Graph:
 
     def __init__(self, edges_max: int = EDGES_MAX) -> None:
         self._edges_max = edges_max
-        self._edges: dict[tuple[str, str], Edge] = {}
+        self._edges: OrderedDict[tuple[str, str], Edge] = OrderedDict()
         self.out: dict[str, dict[str, Edge]] = {}
         self.into: dict[str, dict[str, Edge]] = {}
         self.shorts: dict[str, str] = {}  # node -> its name without kind and namespace
         self.by_short: dict[str, set[str]] = {}
-        self.changed: dict[tuple[str, str], None] = {}
+        self.changed: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.gone: list[Edge] = []  # phantoms that left since the comparison last looked
         self.unrecorded: dict[tuple[str, str, str], Seen] = {}  # since it was last summarised into the ledger
         self.dropped = 0
+        self._turns = 0
+        self.now_ns = 0  # FLO's clock, to the second
 
     def __len__(self) -> int:
         return len(self._edges)
@@ -103,7 +112,7 @@ class Graph:
         return self._edges.get((source, target))
 
     def newest_first(self) -> Iterator[Edge]:
-        """By when they were last touched."""
+        """By when FLO was last told of them: by `turn`."""
         return reversed(self._edges.values())
 
     def observe(
@@ -122,10 +131,14 @@ class Graph:
     def add(self, source: str, target: str, evidence: str, seen: Seen, *, is_recorded: bool = False) -> None:
         """It was seen as `seen` says. `is_recorded`: the ledger has it already, so it need not be summarised."""
         place = (source, target)
-        edge = self._edges.pop(place, None)
+        edge = self._edges.get(place)
         if edge is None:
             edge = self._new(source, target)
-        self._edges[place] = edge
+            self._edges[place] = edge
+        else:
+            self._edges.move_to_end(place)
+        self._turns += 1
+        edge.turn, edge.told_ns = self._turns, self.now_ns
         self.changed[place] = None
         known = edge.seen.get(evidence)
         if known is None:
@@ -134,20 +147,22 @@ class Graph:
             known.add(seen)
         if evidence in SUMMARISED and not is_recorded:
             summary = self.unrecorded.get((source, target, evidence))
-            if summary is None:
-                self.unrecorded[source, target, evidence] = seen
-            else:
+            if summary is not None:
                 summary.add(seen)
+            elif (
+                len(self.unrecorded) < self._edges_max
+            ):  # a flood of edges is not worth a flood of the ledger
+                self.unrecorded[source, target, evidence] = seen
 
     def _new(self, source: str, target: str) -> Edge:
+        named = [(node, self.shorts.get(node) or node.partition(":")[2]) for node in (source, target)]
         while len(self._edges) >= self._edges_max:
-            self._drop(next(iter(self._edges)))
+            self._drop(next(iter(self._edges)))  # which may forget the very nodes of the new one
         edge = Edge(source, target, {})
         self.out.setdefault(source, {})[target] = edge
         self.into.setdefault(target, {})[source] = edge
-        for node in (source, target):
-            if node not in self.shorts:
-                self._name(node, node.partition(":")[2])
+        for node, short in named:
+            self._name(node, short)
         return edge
 
     def _name(self, node: str, short: str) -> None:
@@ -158,18 +173,25 @@ class Graph:
         """The node of a job; its short name is the job's own, without the namespace."""
         return self._in_namespace("job", job.namespace, job.name)
 
+    @staticmethod
+    def node_of(job: JobName) -> str:
+        """The node of a job that is only looked for."""
+        return f"job:{job.namespace}/{job.name}"
+
     def dataset(self, use: DatasetUse) -> str:
         return self._in_namespace("dataset", use.namespace, use.name)
 
     def _in_namespace(self, kind: str, namespace: str, name: str) -> str:
         node = f"{kind}:{namespace}/{name}"
-        if node not in self.shorts and len(self.shorts) < 2 * self._edges_max:
+        if node not in self.shorts and len(self.shorts) < 2 * self._edges_max + UNUSED_NAMES_MAX:
             self._name(node, name)
         return node
 
-    def age(self, now_ns: int) -> None:
-        """Let those go that were not seen for very long."""
-        old = [place for place, edge in self._edges.items() if now_ns - edge.last_ns > EDGE_AGE_NS_MAX]
+    def age(self) -> None:
+        """Let those go that FLO was not told of for very long; by its own clock, since what is told may be of old times."""
+        for edge in self._edges.values():
+            edge.told_ns = edge.told_ns or self.now_ns
+        old = [place for place, edge in self._edges.items() if self.now_ns - edge.told_ns > EDGE_AGE_NS_MAX]
         for place in old:
             self._drop(place)
         for node in [node for node in self.shorts if node not in self.out and node not in self.into]:

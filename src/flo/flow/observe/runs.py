@@ -7,15 +7,18 @@ parent run: what an earlier run left behind is not what this one's order is abou
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from flo.core.lineage import DATASET, ENDS, RUN, DatasetUse, DeclaredParents, JobName, LineageEvent
-from flo.flow.observe.computations import Computation, Computations
+from flo.flow.observe.computations import Computation, Computations, Inputs
 from flo.flow.observe.graph import DECLARED, REPORTED, Graph
 from flo.flow.observe.siblings import Branch, Siblings
 
 RUNS_MAX = 20_000
-"""Runs remembered, with their datasets: about 60 MB. Beyond, the one heard of longest ago is forgotten."""
+USES_MAX = 500_000
+"""Runs remembered, and the datasets and children of all of them together: at most 150 MB. Beyond, the run heard of
+longest ago is forgotten."""
 
 DATASETS_PER_RUN_MAX = 5_000
 
@@ -55,14 +58,12 @@ class RunBook:
         self._graph = graph
         self._siblings = siblings
         self._computations = computations
-        self._runs: dict[str, Run] = {}
-        self._writers: dict[
-            str, dict[str, str | None]
-        ] = {}  # dataset -> job -> the parent run it last wrote in
-        self._declared: dict[
-            tuple[str, str], bool
-        ] = {}  # job to job edges: whether the reader declares the writer
-        self.ended = 0
+        self._uses = 0  # datasets and children of all runs together
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        # dataset -> job -> the parent run it last wrote in
+        self._writers: OrderedDict[str, dict[str, str | None]] = OrderedDict()
+        # (writer, reader) -> whether the reader declares that it follows the writer
+        self._declared: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
     def is_declared(self, source: str, target: str) -> bool | None:
         """Whether the job `target` declares that it follows the job `source`; None: nobody said either way."""
@@ -75,14 +76,17 @@ class RunBook:
         job = self._graph.job(event.job)
         if event.kind != RUN:
             about = f"{event.job.namespace}/{event.job.name}"
-            for use in event.inputs:
-                self._graph.observe(self._graph.dataset(use), job, _evidence(use), event.at_ns, about)
+            for use in event.inputs:  # a job as it is designed: nothing ran
+                self._graph.observe(self._graph.dataset(use), job, DECLARED, event.at_ns, about)
             for use in event.outputs:
-                self._graph.observe(job, self._graph.dataset(use), _evidence(use), event.at_ns, about)
+                self._graph.observe(job, self._graph.dataset(use), DECLARED, event.at_ns, about)
             return
         run = self._run(event, job)
+        follows = None
+        if run.parents is not None and event.inputs:
+            follows = (frozenset(map(self._graph.node_of, run.parents.jobs)), run.parents.within)
         for use in event.inputs:
-            self._read(run, use, event.at_ns)
+            self._read(run, use, event.at_ns, follows)
         for use in event.outputs:
             self._wrote(run, use, event.at_ns)
         if event.state == "START" or (run.started_ns is None and event.state == "RUNNING"):
@@ -104,17 +108,21 @@ class RunBook:
         return run
 
     def _make_room(self) -> None:
-        if len(self._runs) >= RUNS_MAX:
-            del self._runs[next(iter(self._runs))]
+        while self._runs and (len(self._runs) >= RUNS_MAX or self._uses >= USES_MAX):
+            _, run = self._runs.popitem(last=False)
+            self._uses -= len(run.inputs) + len(run.outputs) + len(run.children)
 
-    def _read(self, run: Run, use: DatasetUse, at_ns: int) -> None:
+    def _read(
+        self, run: Run, use: DatasetUse, at_ns: int, follows: tuple[frozenset[str], str] | None
+    ) -> None:
         dataset = self._graph.dataset(use)
         if dataset not in run.inputs:
             if len(run.inputs) >= DATASETS_PER_RUN_MAX:
                 return
+            self._uses += 1
             self._graph.observe(dataset, run.job, _evidence(use), at_ns, run.run_id)
-            if run.parents is not None:
-                self._follow(run, run.parents, dataset, at_ns)
+            if follows is not None:
+                self._follow(run, follows, dataset, at_ns)
         if use.version is not None or dataset not in run.inputs:
             run.inputs[dataset] = use.version
 
@@ -123,6 +131,7 @@ class RunBook:
         if dataset not in run.outputs:
             if len(run.outputs) >= DATASETS_PER_RUN_MAX:
                 return
+            self._uses += 1
             self._graph.observe(run.job, dataset, _evidence(use), at_ns, run.run_id)
             writers = self._writers.pop(dataset, None) or {}
             writers.pop(run.job, None)
@@ -131,27 +140,26 @@ class RunBook:
                 del writers[next(iter(writers))]
             self._writers[dataset] = writers
             if len(self._writers) > WRITES_MAX:
-                del self._writers[next(iter(self._writers))]
+                self._writers.popitem(last=False)
         if use.version is not None or dataset not in run.outputs:
             run.outputs[dataset] = use.version
 
-    def _follow(self, run: Run, parents: DeclaredParents, dataset: str, at_ns: int) -> None:
+    def _follow(self, run: Run, follows: tuple[frozenset[str], str], dataset: str, at_ns: int) -> None:
         """Who wrote this dataset in the same parent run, the reader follows in fact."""
-        declared = {self._graph.job(job) for job in parents.jobs}
+        declared, within = follows
         for writer, parent_run in self._writers.get(dataset, {}).items():
             if writer == run.job or parent_run != run.parent_run:
                 continue
-            if not self._graph.shorts.get(writer, "").startswith(parents.within):
+            if not self._graph.shorts.get(writer, "").startswith(within):
                 continue
             self._declared[writer, run.job] = writer in declared
             self._graph.observe(writer, run.job, REPORTED, at_ns, run.run_id)
         while len(self._declared) > WRITES_MAX * 2:
-            del self._declared[next(iter(self._declared))]
+            self._declared.popitem(last=False)
 
     # -- ends -------------------------------------------------------------------------------------------------
 
     def _ended(self, run: Run) -> None:
-        self.ended += 1
         if run.started_ns is not None and run.ended_ns is not None and run.ended_ns >= run.started_ns:
             self._child(run, run.started_ns, run.ended_ns)
         if run.children:
@@ -165,6 +173,7 @@ class RunBook:
             self._make_room()
             parent = self._runs[run.parent_run] = Run("", run.parent_run)  # it has not reported itself yet
         if parent is not None and run.parents is not None and len(parent.children) < CHILDREN_MAX:
+            self._uses += run.run_id not in parent.children
             parent.children[run.run_id] = (run.job, started_ns, ended_ns, run.parents.jobs)
 
     def _compare_children(self, run: Run) -> None:
@@ -177,13 +186,15 @@ class RunBook:
                 at_ns = min(start for times in branches.values() for start, _ in times)
                 found = (Branch(job, tuple(sorted(times))) for job, times in branches.items())
                 self._siblings.add(run.job, found, at_ns, run.run_id, is_declared=True)
+        self._uses -= len(run.children)
         run.children.clear()
 
     def _computed(self, run: Run) -> None:
         if run.ended_ns is None or not run.inputs or any(version is None for version in run.inputs.values()):
             return  # what cannot be told to be the same is not called the same
-        inputs = frozenset((node, version or "") for node, version in run.inputs.items())
-        took_ns = None if run.started_ns is None else max(0, run.ended_ns - run.started_ns)
+        inputs = Inputs({node: version or "" for node, version in run.inputs.items()})
+        is_timed = run.started_ns is not None and run.started_ns <= run.ended_ns
+        took_ns = run.ended_ns - run.started_ns if is_timed and run.started_ns is not None else None
         ancestors = self._ancestors(run)
         for dataset, version in run.outputs.items():
             if version is not None:

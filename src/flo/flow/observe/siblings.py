@@ -25,6 +25,9 @@ PARALLEL_SHARE_MIN = 0.8
 
 PARALLEL_TRACES_MIN = 20
 
+PAIRS_MAX = 1_000
+"""Of one parent, remembered as parallel."""
+
 
 class Branch(msgspec.Struct, frozen=True, gc=False):
     """One branch in one trace: the node that did the work, and its times, sorted."""
@@ -76,6 +79,9 @@ class Siblings:
             del self.families[oldest]
             self.changed.pop(oldest, None)
         family.recent.append(Sighting(tuple(sorted(found, key=lambda branch: branch.node)), at_ns, example))
+        for known in (family.declared, family.were_parallel):
+            if len(known) > PAIRS_MAX:  # branches whose names never come again
+                known.clear()
         if is_declared:
             family.declared.update(pair_names(found))
         self.changed[parent] = None

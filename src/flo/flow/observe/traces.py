@@ -8,6 +8,7 @@ called service may still report itself, under its own name.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from flo.core.span import CLIENT, PRODUCER, Span
@@ -48,16 +49,24 @@ class TraceBook:
         self._graph = graph
         self._siblings = siblings
         self._spans_max = spans_max
-        self._traces: dict[str, _Trace] = {}
-        self._addresses: dict[str, str] = {}
+        self._traces: OrderedDict[str, _Trace] = OrderedDict()  # in the order of their last span
+        self._unfolded: OrderedDict[str, None] = (
+            OrderedDict()
+        )  # the same, without those that have been looked through
+        self._addresses: OrderedDict[str, str] = OrderedDict()
         self._kept = 0
         self.taken = self.repeated = self.cut = 0
 
     def take(self, span: Span, now_ns: int) -> None:
         """One span, in any order. A repeat, as senders make who got no answer, changes nothing."""
-        trace = self._traces.pop(span.trace_id, None) or _Trace()
-        self._traces[span.trace_id] = trace
+        trace = self._traces.get(span.trace_id)
+        if trace is None:
+            trace = self._traces[span.trace_id] = _Trace()
+        self._traces.move_to_end(span.trace_id)
         trace.last_ns = now_ns
+        if not trace.is_folded:
+            self._unfolded[span.trace_id] = None
+            self._unfolded.move_to_end(span.trace_id)
         if span.span_id in trace.spans:
             self.repeated += 1
             return
@@ -91,9 +100,9 @@ class TraceBook:
             return
         trace.called.add(parent.span_id)
         if parent.peer:
-            if len(self._addresses) >= ADDRESSES_MAX:
-                del self._addresses[next(iter(self._addresses))]
             self._addresses[parent.peer] = child.service
+            if len(self._addresses) > ADDRESSES_MAX:
+                self._addresses.popitem(last=False)
         self._graph.observe(
             f"service:{parent.service}",
             f"service:{child.service}",
@@ -105,20 +114,17 @@ class TraceBook:
 
     def fold(self, now_ns: int) -> None:
         """Look through the traces that have fallen quiet."""
-        quiet = []
-        for trace_id, trace in self._traces.items():
-            if now_ns - trace.last_ns < QUIET_NS:
-                break  # they are in the order of their last span
-            if not trace.is_folded:
-                quiet.append(trace_id)
-        for trace_id in quiet:
+        while self._unfolded:
+            trace_id = next(iter(self._unfolded))
+            if now_ns - self._traces[trace_id].last_ns < QUIET_NS:
+                break
             self._fold(trace_id, self._traces[trace_id])
 
     def fold_all(self) -> None:
         """Whatever is there, as it is: nothing more will come."""
-        for trace_id, trace in self._traces.items():
-            if not trace.is_folded:
-                self._fold(trace_id, trace)
+        while self._unfolded:
+            trace_id = next(iter(self._unfolded))
+            self._fold(trace_id, self._traces[trace_id])
 
     def _leave(self, trace_id: str) -> None:
         trace = self._traces[trace_id]
@@ -129,6 +135,7 @@ class TraceBook:
 
     def _fold(self, trace_id: str, trace: _Trace) -> None:
         trace.is_folded = True
+        del self._unfolded[trace_id]
         for span in trace.spans.values():
             if span.peer and span.kind in (CLIENT, PRODUCER) and span.span_id not in trace.called:
                 other = self._addresses.get(span.peer, span.peer)

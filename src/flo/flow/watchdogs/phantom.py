@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
 from flo.core.finding import Finding
 from flo.core.signal import text_from_time
 from flo.flow.observe.comparison import Comparison, NeverSeen
 from flo.flow.observe.graph import PHANTOM, Edge, evidence_of
 from flo.flow.watchdogs.board import Board
+from flo.flow.watchdogs.watchdog import Watchdog
 
 TYPE = "flo.edge.phantom"
 
@@ -14,31 +20,61 @@ UNSEEN_EVERY_NS = 10_000_000_000
 """Declared edges are few and become missing after a day: ten seconds are soon enough."""
 
 
-class PhantomWatchdog:
+class PhantomWatchdog(Watchdog):
     """A phantom is found with its first sighting and holds until it is declared or has not been seen for a month."""
 
-    def __init__(self, comparison: Comparison, unseen_every_ns: int = UNSEEN_EVERY_NS) -> None:
+    type = TYPE
+
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__()
         self._comparison = comparison
-        self._every_ns = unseen_every_ns
-        self._looked_ns = -unseen_every_ns
+        self._pending: dict[tuple[str, str], Edge] = {}
+        self._gone: list[Edge] = []
+        self._looked_ns: int | None = None
         self._unseen: set[str] = set()
 
-    def check(self, now_ns: int, board: Board, gone: list[Edge]) -> None:
-        """Report what changed. `gone`: edges that left the graph."""
+    def looked(self, edges: Iterable[Edge], gone: Iterable[Edge]) -> None:
+        """Edges whose status was brought up to date, and phantoms that left the graph."""
+        if self.is_on:
+            self._pending.update(((edge.source, edge.target), edge) for edge in edges)
+            self._gone.extend(gone)
+
+    def check(self, now_ns: int, board: Board) -> None:
+        pending, self._pending = self._pending, {}
+        gone, self._gone = self._gone, []
         for edge in gone:
             board.clear(TYPE, subject_of(edge.source, edge.target))
-        for edge in self._comparison.look():
-            if edge.status == PHANTOM:
+        for edge in pending.values():
+            if edge.status == PHANTOM and not self._is_excepted(edge):
                 board.report(_phantom(edge, now_ns))
             else:
                 board.clear(TYPE, subject_of(edge.source, edge.target))
-        if now_ns - self._looked_ns >= self._every_ns:
+        if self._looked_ns is None or now_ns - self._looked_ns >= UNSEEN_EVERY_NS:
             self._looked_ns = now_ns
             self._check_unseen(now_ns, board)
 
+    def snapshot(self) -> list[tuple[str, str, int]]:
+        """Which edges are excused: the ledger has the edges, not what was declared when they were seen."""
+        return [(*place, at_ns) for place, at_ns in self._comparison.excused.items()]
+
+    def restore(self, snapshot: Any, now_ns: int) -> None:
+        found = msgspec.convert(snapshot, list[tuple[str, str, int]])
+        self._comparison.excused = {(source, target): at_ns for source, target, at_ns in found}
+
+    def _is_excepted(self, edge: Edge) -> bool:
+        names = (edge.source, edge.target, subject_of(edge.source, edge.target), *edge.loops)
+        return not self.excepted.isdisjoint(names)
+
+    def never_seen(self, now_ns: int) -> list[NeverSeen]:
+        """Declared edges that should have been seen by now."""
+        if not self.is_on:
+            return []
+        found = self._comparison.never_seen(now_ns, self.limits["after"], self.limits["sightings"])
+        return [each for each in found if self.excepted.isdisjoint((each.source, each.target, each.loop))]
+
     def _check_unseen(self, now_ns: int, board: Board) -> None:
         holding = set()
-        for missing in self._comparison.never_seen(now_ns):
+        for missing in self.never_seen(now_ns):
             finding = _never_seen(missing, now_ns)
             holding.add(finding.subject)
             board.report(finding)

@@ -12,19 +12,20 @@ from flo.core.finding import Finding
 from flo.core.signal import text_from_time
 from flo.flow.observe.computations import Computations, Computed
 from flo.flow.watchdogs.board import Board
+from flo.flow.watchdogs.watchdog import Watchdog
 
 TYPE = "flo.data.recomputed"
-
-WITHIN_NS = 86_400_000_000_000
-"""What was computed again within a day holds; after a day without, it is over."""
 
 FADE_EVERY_NS = 60_000_000_000
 
 
-class RecomputedWatchdog:
+class RecomputedWatchdog(Watchdog):
     """One finding for each dataset."""
 
+    type = TYPE
+
     def __init__(self, computations: Computations) -> None:
+        super().__init__()
         self._computations = computations
         self._faded_ns = 0
 
@@ -34,8 +35,8 @@ class RecomputedWatchdog:
             self._faded_ns = now_ns
             changed = dict.fromkeys([*changed, *self._computations.datasets()])
         for dataset in changed:
-            repeated = self._computations.repeated(dataset, now_ns - WITHIN_NS)
-            if repeated:
+            repeated = self._computations.repeated(dataset, now_ns - self.limits["within"])
+            if repeated and dataset not in self.excepted:
                 board.report(_finding(dataset, repeated, now_ns))
             else:
                 board.clear(TYPE, dataset)
@@ -71,7 +72,7 @@ def _finding(dataset: str, repeated: list[Computed], now_ns: int) -> Finding:
             "unknown_durations": unknown,
             "by": by,
             "newest_version": newest.version,
-            "newest_inputs": dict(sorted(newest.inputs)),
+            "newest_inputs": dict(newest.inputs),
             "last": text_from_time(newest.last_ns),
         },
     )

@@ -16,17 +16,12 @@ from flo.flow.observe.comparison import Comparison
 from flo.flow.observe.graph import Graph
 from flo.flow.observe.siblings import Branch, Family, Siblings, overlap_ns, pairs
 from flo.flow.watchdogs.board import Board
+from flo.flow.watchdogs.watchdog import Watchdog
 
 TYPE = "flo.edge.serialised"
 
-TRACES_MIN = 10
-"""In which both branches ran: fewer may be chance."""
-
 SERIAL_SHARE_MIN = 0.9
 """Of the traces, without overlap. One trace in ten may differ: a retry, a cold start."""
-
-LOST_NS_MIN = 5_000_000
-"""Of a trace. Below, two short branches miss each other by the jitter of threads and networks alone."""
 
 LOST_SHARE_MIN = 0.05
 """Of the time from the first branch's start to the last one's end: less is not worth a word."""
@@ -40,10 +35,16 @@ class _Serial(msgspec.Struct, frozen=True):
     overlap_share: float
 
 
-class SerialisedWatchdog:
-    """Looks at parents with new traces only."""
+class SerialisedWatchdog(Watchdog):
+    """Looks at parents with new traces only.
+
+    `traces` bounds chance; below `lost`, two short branches miss each other by the jitter of threads and networks alone.
+    """
+
+    type = TYPE
 
     def __init__(self, siblings: Siblings, comparison: Comparison, graph: Graph) -> None:
+        super().__init__()
         self._siblings = siblings
         self._comparison = comparison
         self._graph = graph
@@ -52,11 +53,17 @@ class SerialisedWatchdog:
         changed, self._siblings.changed = self._siblings.changed, {}
         for parent in changed:
             family = self._siblings.families.get(parent)
-            found = None if family is None else self._look(parent, family, now_ns)
+            found = (
+                None if family is None or self._is_excepted(parent) else self._look(parent, family, now_ns)
+            )
             if found is None:
                 board.clear(TYPE, parent)
             else:
                 board.report(found)
+
+    def _is_excepted(self, parent: str) -> bool:
+        loop = self._comparison.loop_of(parent)
+        return parent in self.excepted or (loop is not None and loop.name in self.excepted)
 
     def _look(self, parent: str, family: Family, now_ns: int) -> Finding | None:
         serial = [pair for pair in self._pairs(parent, family) if pair is not None]
@@ -75,7 +82,7 @@ class SerialisedWatchdog:
             spans.append(ended - began)
             lost.append(max(0, ended - began - max(busy)))
         lost_ns, whole_ns = median(lost), median(spans)
-        if lost_ns < LOST_NS_MIN or lost_ns < LOST_SHARE_MIN * whole_ns:
+        if lost_ns < self.limits["lost"] or lost_ns < LOST_SHARE_MIN * whole_ns:
             return None
         loop = self._comparison.loop_of(parent)
         overlap = sum(pair.overlap_share for pair in serial) / len(serial)
@@ -108,7 +115,7 @@ class SerialisedWatchdog:
     def _pair(
         self, parent: str, family: Family, pair: tuple[str, str], seen: list[tuple[Branch, Branch]]
     ) -> _Serial | None:
-        if len(seen) < TRACES_MIN:
+        if len(seen) < self.limits["traces"]:
             return None
         if not (pair in family.were_parallel or self._declared_parallel(parent, family, pair)):
             return None

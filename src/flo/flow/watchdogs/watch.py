@@ -18,6 +18,7 @@ from flo.core.loop.definition import BundleDefinition
 from flo.core.record import CommandIssued, CommandOutcome, Event, IterationClosed, Killed
 from flo.flow.digest import Digest
 from flo.flow.fetch import FetchStats
+from flo.flow.observe.observer import Observer
 from flo.flow.watchdogs.board import QUERY_KEYS, Board, Posted
 from flo.flow.watchdogs.dependency import DependencyWatchdog
 from flo.flow.watchdogs.flapping import FlappingWatchdog
@@ -61,6 +62,9 @@ SEVERITY = (
     "flo.dependency.slow",
     "flo.state.storm",
     "flo.cycle.slowing",
+    "flo.edge.phantom",
+    "flo.edge.serialised",
+    "flo.data.recomputed",
     "flo.overhead.high",
 )
 """What a person should look at first, worst first: damage that goes on, then damage to come, then waste."""
@@ -94,6 +98,7 @@ class Watch:
         self.storm = StormWatchdog()
         self.dependency = DependencyWatchdog()
         self.overhead = OverheadWatchdog()
+        self.observer = Observer()
         self.dogs: tuple[Watchdog, ...] = (
             self.killed,
             self.silent,
@@ -105,6 +110,7 @@ class Watch:
             self.storm,
             self.dependency,
             self.overhead,
+            *self.observer.dogs,
         )
         self.unsent = 0
         self._is_on = False
@@ -120,6 +126,7 @@ class Watch:
         for dog in self.dogs:
             dog.turn_to(definition, loops)
         self._is_on = any(dog.is_on for dog in self.dogs)
+        self.observer.turn_to(definition)
         off = {dog.type for dog in self.dogs if not dog.is_on}
         excepted = {dog.type: dog.excepted for dog in self.dogs}
         self.board.keep(
@@ -132,9 +139,11 @@ class Watch:
 
     def observe(self, digests: Iterable[Digest]) -> None:
         """Groups became durable."""
-        if not self._is_on:
-            return
         for digest in digests:
+            if digest.events or digest.caused:
+                self.observer.observe_digest(digest)
+            if not self._is_on:
+                continue
             at_ns, left = digest.decided_ns, SHOWN_MAX
             for loop in digest.loops:
                 self.quiet.heard(loop.loop, at_ns)
@@ -174,6 +183,7 @@ class Watch:
 
     def check(self, now_ns: int) -> None:
         """The look around."""
+        self.observer.turn(now_ns)
         for dog in self.dogs:
             if dog.is_on:
                 dog.check(now_ns, self.board)
@@ -196,10 +206,11 @@ class Watch:
         count = min(len(self._waiting), int(self._tokens))
         self._tokens -= count
         self._offered = [self._waiting.popleft() for _ in range(count)]
-        return [signal_of(finding) for finding in self._offered]
+        return [signal_of(finding) for finding in self._offered] + self.observer.due(now_ns)
 
     def put_back(self) -> None:
         """What `due` gave last was not taken: it is due again. Their ids make a repeat a duplicate."""
+        self.observer.put_back()
         self._waiting.extendleft(reversed(self._offered))
         self._tokens += len(self._offered)
         self._offered = []

@@ -23,6 +23,7 @@ from flo.core.record import (
 )
 from flo.core.signal import text_from_time
 from flo.flow.digest import Digest
+from flo.flow.observe.observer import Observer
 from flo.flow.watchdogs.watch import Watch, severity
 
 RATE_WINDOW_S = 60
@@ -101,6 +102,11 @@ class Figures:
         self._unsent = self._counter(
             "flo_watchdog_unsent", "Findings that came too fast to become signals", []
         )
+        self._edges = prometheus.Gauge("flo_observed_edges", "Edges observed", registry=self.registry)
+        self._dropped = self._counter(
+            "flo_observed_edges_dropped", "Edges that left: not seen for a month, or for want of room", []
+        )
+        self._spans = self._counter("flo_spans", "Spans by what became of them", ["status"])
         self._seen_counts: dict[str, int] = {}
         self._seen_raised: dict[str, int] = {}
         self._seen_unsent = 0
@@ -213,7 +219,18 @@ class Figures:
         self._watchdogs(watch)
         return prometheus.generate_latest(self.registry)
 
+    def _observed(self, observer: Observer) -> None:
+        self._edges.set(len(observer.graph))
+        traces = observer.traces
+        counts = {"taken": traces.taken, "repeated": traces.repeated, "cut": traces.cut}
+        for status, count in counts.items():
+            self._spans.labels(status).inc(count - self._seen_counts.get(f"spans {status}", 0))
+            self._seen_counts[f"spans {status}"] = count
+        self._dropped.inc(observer.graph.dropped - self._seen_counts.get("edges dropped", 0))
+        self._seen_counts["edges dropped"] = observer.graph.dropped
+
     def _watchdogs(self, watch: Watch) -> None:
+        self._observed(watch.observer)
         held = watch.board.counts()
         for dog in watch.dogs:
             self._found.labels(dog.type).set(held.get(dog.type, 0))

@@ -23,7 +23,11 @@ Needs = Mapping[int, Mapping[str, Mapping[str, Any]]]
 class NeedsFetcher:
     """`__call__` answers None where nothing has to be fetched, so that signals of other loops do not wait."""
 
-    def __init__(self, router: Router, fetcher: Fetcher, clock: Clock) -> None:
+    def __init__(
+        self, router: Router, fetcher: Fetcher, clock: Clock, fetched: dict[tuple[str, str], int]
+    ) -> None:
+        """`fetched`: counts for whoever observes edges, (dependency, loop) -> how often it was read."""
+        self._fetched = fetched
         self._routes = {
             type: tuple(route for route in routes if route.needs) for type, routes in router.routes.items()
         }
@@ -61,6 +65,9 @@ class NeedsFetcher:
 
     async def _fetch(self, wanted: list[tuple[int, str, str, str, str]]) -> Needs:
         fetched = await asyncio.gather(*(self._fetcher.fetch(of, key) for _, _, _, of, key in wanted))
+        counts = self._fetched
+        for _, loop, _, of, _ in wanted:
+            counts[of, loop] = counts.get((of, loop), 0) + 1
         needs: dict[int, dict[str, dict[str, Any]]] = {}
         for (row, loop, name, _, _), answer in zip(wanted, fetched, strict=True):
             needs.setdefault(row, {}).setdefault(loop, {})[name] = bound(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,6 +11,9 @@ from flo.core.errors import UsageError
 from flo.core.record import Applied, decode_group
 from flo.core.record.group import decode_summary
 from flo.core.signal import text_from_time
+from flo.core.span import Span
+from flo.flow.observe.observer import Observer
+from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.pauses import Pause
 from flo.flow.reconcile import Reconciler
 from flo.flow.reload import LoadedBundle
@@ -19,6 +23,7 @@ from flo.ports.service import DeadLetterOrder, Page, Receipt
 from flo.runtimes.embedded.checkpointer import decode_meta
 from flo.runtimes.embedded.figures import Figures, needing_a_person_first
 from flo.runtimes.embedded.library import Library
+from flo.runtimes.embedded.observing import edges_of_ledger
 from flo.runtimes.embedded.pipeline_control import pipeline_row
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
 from flo.stores.checkpoints import CheckpointStore
@@ -36,12 +41,12 @@ class ReadOnlyService(LedgerQueries):
         self._disk = disk
         self._ledgers = views
         self._library = Library(data)
-        self._reconciler = Reconciler(lambda loop, rule, n: None)
+        self._observer: Observer | None = None
         super().__init__(
             lambda: dict(views),
             self._library,
-            lambda: self._open().commands,
-            lambda: self._open().iterations.values(),
+            self._open_commands,
+            self._open_iterations,
         )
 
     @classmethod
@@ -60,26 +65,30 @@ class ReadOnlyService(LedgerQueries):
             data, disk, {shard: ReaderView(LedgerReader.open(disk, str(data), shard)) for shard in shards}
         )
 
-    def _open(self, only: int | None = None) -> Reconciler:
-        """What is open, in all shards or one, folded from the last checkpoint and the blocks behind it."""
+    def _open(self, shard: int) -> Reconciler:
+        """What is open in a shard, folded from the last checkpoint and the blocks behind it."""
+        view = self._ledgers[shard]
         reconciler = Reconciler(lambda loop, rule, n: None)
-        for shard, view in self._ledgers.items():
-            if only is not None and shard != only:
-                continue
-            checkpoint = CheckpointStore(self._disk, str(self._data), shard).latest()
-            first = 1
-            if checkpoint is not None:
-                reconciler.restore(decode_meta(checkpoint.meta).reconciler)
-                first = checkpoint.block + 1
-            last = view.last_block()
-            numbers = [
-                header.number for header in view.headers(last, first) if decode_summary(header.summary).events
-            ]
-            for number in reversed(numbers):
-                for event in decode_group(view.read(number).payload).events():
-                    if not isinstance(event, Applied):
-                        reconciler.apply(event)
+        checkpoint = CheckpointStore(self._disk, str(self._data), shard).latest()
+        first = 1
+        if checkpoint is not None:
+            reconciler.restore(decode_meta(checkpoint.meta).reconciler)
+            first = checkpoint.block + 1
+        last = view.last_block()
+        numbers = [
+            header.number for header in view.headers(last, first) if decode_summary(header.summary).events
+        ]
+        for number in reversed(numbers):
+            for event in decode_group(view.read(number).payload).events():
+                if not isinstance(event, Applied):
+                    reconciler.apply(event)
         return reconciler
+
+    def _open_commands(self) -> dict[str, OpenCommand]:
+        return {key: each for shard in self._ledgers for key, each in self._open(shard).commands.items()}
+
+    def _open_iterations(self) -> list[OpenIteration]:
+        return [each for shard in self._ledgers for each in self._open(shard).iterations.values()]
 
     def _applied(self) -> Iterator[Applied]:
         """Changes of bundle, newest first."""
@@ -118,7 +127,7 @@ class ReadOnlyService(LedgerQueries):
         results = {name: program.result for name, program in bundle.programs.items()}
         newest_ns = self._count(figures, results)
         open_iterations: dict[str, int] = {}
-        for iteration in self._open().iterations.values():
+        for iteration in self._open_iterations():
             open_iterations[iteration.loop] = open_iterations.get(iteration.loop, 0) + 1
         watch = self._watch()
         lines = []
@@ -172,10 +181,27 @@ class ReadOnlyService(LedgerQueries):
     async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         return self._watch().page(query, limit, cursor)
 
+    async def edges(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
+        """From the ledger: what lineage reported, and the summaries of what was traced and what loops did."""
+        if self._observer is None:
+            bundle, _ = self._bundle()
+            watch = self._watch()
+            watch.turn_to(bundle.definition)
+            self._observer = watch.observer
+            edges_of_ledger(self._observer, self._ledgers)
+            self._observer.look_at_all()
+        return self._observer.page(query, limit, cursor, time.time_ns())
+
     # -- what only a running FLO does ---------------------------------------------------------------------
 
     def _only_running(self, what: str) -> NoReturn:
         raise UsageError(f"{what} needs a running FLO: start it with `flo run`, and ask it with --to URL")
+
+    async def lineage(self, raws: Sequence[bytes]) -> list[Receipt]:
+        self._only_running("taking lineage")
+
+    async def traces(self, spans: Sequence[Span]) -> None:
+        self._only_running("taking spans")
 
     async def ingest(self, raws: Sequence[bytes]) -> list[Receipt]:
         self._only_running("taking signals")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,12 @@ from flo.runtimes.embedded.broadcast import Broadcast
 from flo.runtimes.embedded.crash_points import crash_points
 from flo.runtimes.embedded.dead_letter_office import DeadLetterOffice
 from flo.runtimes.embedded.engine_room import EngineRoom, Engines, MakeEngine, owed
-from flo.runtimes.embedded.figures import Figures, needing_a_person_first
 from flo.runtimes.embedded.gateway import Gateway
+from flo.runtimes.embedded.health import Health, shared_age_s
 from flo.runtimes.embedded.library import Library
 from flo.runtimes.embedded.local_shard import LocalShard
-from flo.runtimes.embedded.loop_page import loop_page
 from flo.runtimes.embedded.needs import NeedsFetcher
+from flo.runtimes.embedded.observing import ObservedService, Observing
 from flo.runtimes.embedded.opening import NewClock
 from flo.runtimes.embedded.pipeline_control import PipelineControl
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
@@ -57,8 +57,11 @@ log = logging.getLogger("flo.runtime")
 COMMIT_S = 10.0
 
 
-class EmbeddedRuntime(LedgerQueries):
-    """A running FLO on one data directory. Make it with `start`; `stop` drains and leaves nothing half done."""
+class EmbeddedRuntime(ObservedService, LedgerQueries):
+    """A running FLO on one data directory. Make it with `start`; `stop` drains and leaves nothing half done.
+
+    `lock`: of the directory, where no shard of this process holds one; released at the end.
+    """
 
     def __init__(
         self,
@@ -66,8 +69,7 @@ class EmbeddedRuntime(LedgerQueries):
         library: Library,
         data: Path,
         clock: Clock,
-        lock: Lock
-        | None = None,  # released at the end: of the directory, where no shard of this process holds one
+        lock: Lock | None = None,
         *,
         is_simulated: bool = False,
     ) -> None:
@@ -77,23 +79,32 @@ class EmbeddedRuntime(LedgerQueries):
         self._data = data
         self._clock = clock
         self._gateway = Gateway(self._ports, clock)
-        self._figures = Figures()
         self._broadcast = Broadcast()
         file = None if is_simulated else WatchdogFile(data)
         self._bundle: LoadedBundle | None = None
-        self._results: dict[str, Callable[[int], str | None]] = {}  # by loop: what an exit means
         self._applied_ns = 0
-        self._models: dict[
-            str, int
-        ] = {}  # when the versions of models in use were made, as all shards were told
+        self._models: dict[str, int] = {}  # as all shards were told: when the versions in use were made
         self._stopping = False
         self._reached = crash_points()
         self._engines = EngineRoom(clock, library, data, self._gateway.offer, self._learned, self._reached)
         self.watching = Watching(
-            Watch(), clock, self._gateway.offer, file, lambda: self._engines.fetcher, self._shared_age_s
+            Watch(),
+            clock,
+            self._gateway.offer,
+            file,
+            lambda: self._engines.fetcher,
+            lambda: shared_age_s(self._ports),
+            lambda: self._pipelines.paused_loops(),
         )
         self._pipelines = PipelineControl(self._ports, clock, self._gateway.needs_of, self.board)
         self._office = DeadLetterOffice(self._ports, self._gateway, self._engines)
+        self._health = Health(
+            self._ports, clock, self._pipelines, self.watching, self._engines, self._open_iterations
+        )
+        observer = self.watching.watch.observer
+        self.observing = Observing(
+            observer, self._gateway, clock, self._views_now, reads_back=not is_simulated
+        )
         super().__init__(self._views_now, library, self._open_commands, self._open_iterations)
 
     @classmethod
@@ -133,6 +144,7 @@ class EmbeddedRuntime(LedgerQueries):
         except BaseException:
             await self.stop()
             raise
+        self.observing.start()
         return self
 
     @property
@@ -169,11 +181,11 @@ class EmbeddedRuntime(LedgerQueries):
 
     async def _turn_to(self, bundle: LoadedBundle, engines: Engines) -> None:
         self._bundle = bundle
-        self._results = {name: program.result for name, program in bundle.programs.items()}
+        self._health.turn_to(bundle)
         await self._engines.turn_to(bundle, engines, owed(self._open_commands()))
         fetcher = await self._engines.fetch_from(bundle.definition)
         router = Router(Route(program, program.new_cells()) for program in bundle.programs.values())
-        needs = NeedsFetcher(router, fetcher, self._clock)
+        needs = NeedsFetcher(router, fetcher, self._clock, self.observing.observer.fetched)
         self._gateway.turn_to(router, None if needs.is_empty else needs)
         self._pipelines.turn_to(bundle.definition.pipelines)
         self.watching.turn_to(bundle)
@@ -258,8 +270,8 @@ class EmbeddedRuntime(LedgerQueries):
                 elif isinstance(event, CommandOutcome):
                     dispatcher.forget(event.command_key)
         if self._bundle is not None:
-            self._figures.observe(digests, self._results, self._clock.now_ns())
-            self._broadcast.publish(digests, self._results)
+            self._health.observe(digests)
+            self._broadcast.publish(digests, self._health.results)
             self.watching.watch.observe(digests)
             if any(digest.events for digest in digests):
                 self._spread_models()
@@ -322,67 +334,16 @@ class EmbeddedRuntime(LedgerQueries):
     # -- health -------------------------------------------------------------------------------------------
 
     async def loops(self) -> list[dict[str, Any]]:
-        counts: dict[str, int] = {}
-        for iteration in self._open_iterations():
-            counts[iteration.loop] = counts.get(iteration.loop, 0) + 1
-        keys = await self._keys()
-        lines = [
-            self._loop_line(name, counts.get(name, 0), keys.get(name, 0)) for name in self.loaded.programs
-        ]
-        return needing_a_person_first(lines, self._pipelines.paused_loops())
-
-    async def _keys(self) -> dict[str, int]:
-        keys: dict[str, int] = {}
-        for port in self._ports:
-            for name, count in (await port.figures()).keys.items():
-                keys[name] = keys.get(name, 0) + count
-        return keys
-
-    def _loop_line(self, name: str, open_iterations: int, keys: int) -> dict[str, Any]:
-        definition = self.loaded.programs[name].definition
-        findings = self.watching.watch.findings_of(name)
-        return {
-            **self._figures.health(name, self._clock.now_ns(), open_iterations, findings),
-            "about": definition.about,
-            "owner": definition.owner,
-            "on": list(definition.on),
-            "keys": keys,
-            "feeds": list(definition.feeds),
-        }
+        return await self._health.loops()
 
     async def loop(self, name: str) -> dict[str, Any]:
-        if name not in self.loaded.programs:
-            raise not_found("loop", name, self.loaded.programs)
-        open_iterations = sum(iteration.loop == name for iteration in self._open_iterations())
-        dispatcher, fetcher = self._engines.dispatcher, self._engines.fetcher
-        return {
-            **self._loop_line(name, open_iterations, (await self._keys()).get(name, 0)),
-            **loop_page(
-                self.loaded.programs[name],
-                self._figures.loop(name).exits,
-                {} if dispatcher is None else dispatcher.stats(),
-                {} if fetcher is None else fetcher.stats(),
-                self._shared_age_s(),
-            ),
-        }
+        return await self._health.loop(name)
 
-    def _shared_age_s(self) -> float:
-        return max(port.shared_age_s() for port in self._ports)
+    async def metrics(self) -> bytes:
+        return await self._health.metrics()
 
     def stream(self) -> AsyncIterator[dict[str, Any]]:
         return self._broadcast.subscribe()
-
-    async def metrics(self) -> bytes:
-        counts: dict[str, int] = {}
-        queued = 0
-        for port in self._ports:
-            figures = await port.figures()
-            queued += figures.queued
-            for name, count in figures.counts.items():
-                counts[name] = counts.get(name, 0) + count
-        rows, open_commands = self._pipelines.rows(), len(self._open_commands())
-        watch, age_s = self.watching.watch, self._shared_age_s()
-        return self._figures.text(counts, open_commands, queued, await self._keys(), watch, age_s, rows)
 
     async def watchdogs(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         return self.watching.watch.page(query, limit, cursor)
@@ -402,6 +363,7 @@ class EmbeddedRuntime(LedgerQueries):
         self._stopping = True
         began = time.monotonic()
         await asyncio.gather(self._pipelines.stop(), self.watching.rest())
+        await self.observing.stop()
         await asyncio.gather(*(port.settle(COMMIT_S) for port in self._ports))
         # what cannot be recorded is not sent either
         await self._engines.stop(drain=not any(port.problem() for port in self._ports))

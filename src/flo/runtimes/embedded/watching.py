@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from flo.core.errors import Overloaded, StorageUnavailable
 from flo.flow.fetch import Fetcher
@@ -33,6 +33,7 @@ class Watching:
         file: WatchdogFile | None,
         fetcher: Callable[[], Fetcher | None],
         shared_age_s: Callable[[], float],
+        paused_loops: Callable[[], Iterable[str]],
     ) -> None:
         self.watch = watch
         self._clock = clock
@@ -40,6 +41,7 @@ class Watching:
         self._file = file
         self._fetcher = fetcher
         self._shared_age_s = shared_age_s
+        self._paused_loops = paused_loops
         self._task: asyncio.Task[None] | None = None
         self._saved_ns = clock.now_ns()
 
@@ -69,6 +71,7 @@ class Watching:
         if self.watch.is_look_due(now_ns):
             stats = {} if fetcher is None else fetcher.stats()
             self.watch.look(stats, self._shared_age_s(), now_ns)
+        self.watch.quiet.excused = frozenset(self._paused_loops())
         self.watch.check(now_ns)
         signals = self.watch.due(now_ns)
         if signals:
@@ -83,9 +86,18 @@ class Watching:
             await asyncio.to_thread(self._file.write, snapshot)
 
     async def rest(self) -> None:
-        """No more ticks: nothing may be offered to shards that close."""
+        """No more ticks: nothing may be offered to shards that close. What was observed goes into the ledger before."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            await self._record_observed()
             if self._file is not None:
                 await asyncio.to_thread(self._file.write, self.watch.snapshot())
+
+    async def _record_observed(self) -> None:
+        signals = self.watch.observer.due(self._clock.now_ns(), at_once=True)
+        if signals:
+            try:
+                await self._offer(signals)
+            except (Overloaded, StorageUnavailable) as error:
+                log.warning("the edges observed in the last minute could not be recorded: %s", error)
