@@ -189,10 +189,15 @@ class Simulation:
         return engine
 
     async def settle(self) -> None:
-        """Let everything run that needs no time: commits, dispatch, what comes of it.
+        """Let everything run that needs no time: commits, dispatch, what comes of it; then watchdogs look around.
 
         Raises `PowerCut` where the power went.
         """
+        await self._until_quiet()
+        await self.runtime.watching.tick()
+        await self._until_quiet()
+
+    async def _until_quiet(self) -> None:
         quiet = 0
         while quiet < 3:
             if self.disk.is_off:
