@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 
 from flo.core.errors import SignalRejected
@@ -16,7 +17,7 @@ class NewestVersions:
 
     def __init__(self, field: str | None) -> None:
         self._field = field
-        self._newest: dict[str, float] = {}
+        self._newest: OrderedDict[str, float] = OrderedDict()
 
     def went_back(self, key: str, value: object) -> bool:
         """Whether this answer is older than one that was seen before for its key."""
@@ -27,7 +28,7 @@ class NewestVersions:
             return False
         newest = self._newest.pop(key, version)
         while len(self._newest) >= KEYS_MAX:
-            del self._newest[next(iter(self._newest))]
+            self._newest.popitem(last=False)
         self._newest[key] = max(newest, version)
         return version < newest
 

@@ -7,7 +7,7 @@ or was seen: two branches that used to overlap.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -62,7 +62,7 @@ class Siblings:
     """Used on one thread. `changed` names the parents with something new since the watchdog last looked."""
 
     def __init__(self) -> None:
-        self.families: dict[str, Family] = {}
+        self.families: OrderedDict[str, Family] = OrderedDict()
         self.changed: dict[str, None] = {}
 
     def add(
@@ -75,8 +75,7 @@ class Siblings:
         family = self.families.pop(parent, None) or Family()
         self.families[parent] = family
         while len(self.families) > PARENTS_MAX:
-            oldest = next(iter(self.families))
-            del self.families[oldest]
+            oldest, _ = self.families.popitem(last=False)
             self.changed.pop(oldest, None)
         family.recent.append(Sighting(tuple(sorted(found, key=lambda branch: branch.node)), at_ns, example))
         for known in (family.declared, family.were_parallel):

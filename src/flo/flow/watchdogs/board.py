@@ -72,10 +72,6 @@ class Board:
             counts[type] = counts.get(type, 0) + 1
         return counts
 
-    def of_loop(self, loop: str) -> list[Posted]:
-        """What holds of one loop, newest first."""
-        return [posted for posted in self.posted() if posted.finding.loop == loop]
-
     def keep(self, wanted: Callable[[Finding], bool]) -> None:
         """Take down whatever is not wanted any more: its loop is gone, its watchdog is off."""
         self._posted = {

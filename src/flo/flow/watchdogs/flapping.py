@@ -7,6 +7,7 @@ five hundred thousand million tries.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import msgspec
@@ -55,6 +56,9 @@ class Turns(msgspec.Struct):
         return turned
 
 
+_Memory = OrderedDict[tuple[str, str], Turns]
+
+
 class FlappingWatchdog(Watchdog):
     """Fed with every command, and with the decisions that a digest shows."""
 
@@ -62,8 +66,8 @@ class FlappingWatchdog(Watchdog):
 
     def __init__(self) -> None:
         super().__init__()
-        self._targets: dict[tuple[str, str], Turns] = {}
-        self._keys: dict[tuple[str, str], Turns] = {}
+        self._targets: _Memory = OrderedDict()
+        self._keys: _Memory = OrderedDict()
         self._found: dict[str, Finding] = {}  # by subject: reported by the next check
         self._last_ns: dict[str, int] = {}  # by subject: its last turn
 
@@ -150,11 +154,11 @@ class FlappingWatchdog(Watchdog):
         self._last_ns = msgspec.convert(snapshot, dict[str, int])
 
 
-def _remembered(memory: dict[tuple[str, str], Turns], of: tuple[str, str], what: Any, at_ns: int) -> Turns:
+def _remembered(memory: _Memory, of: tuple[str, str], what: Any, at_ns: int) -> Turns:
     turns = memory.pop(of, None)
     if turns is None:
         while len(memory) >= REMEMBERED_MAX:
-            del memory[next(iter(memory))]
+            memory.popitem(last=False)
         turns = Turns(what, since_ns=at_ns)
     memory[of] = turns
     return turns

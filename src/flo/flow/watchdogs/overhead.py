@@ -7,7 +7,7 @@ scheduler, and whoever waits for whom. Commands whose answers do not say are not
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +39,7 @@ class OverheadWatchdog(Watchdog):
         super().__init__()
         self._pipelines: frozenset[str] = frozenset()
         self._home: dict[str, str] = {}
-        self._issued: dict[str, int] = {}
+        self._issued: OrderedDict[str, int] = OrderedDict()
         self._took: dict[str, deque[tuple[int, float, float]]] = {}  # (end, all of it, work), in seconds
 
     def turn_to(self, definition: BundleDefinition, loops: Mapping[str, LoopDefinition]) -> None:
@@ -52,7 +52,7 @@ class OverheadWatchdog(Watchdog):
     def commanded(self, command: Command) -> None:
         if self.is_on and command.loop in self.loops:
             while len(self._issued) >= OPEN_MAX:
-                del self._issued[next(iter(self._issued))]
+                self._issued.popitem(last=False)
             self._issued[command.key] = command.issued_ns
 
     def observe(self, event: CommandOutcome) -> None:

@@ -6,6 +6,7 @@ to its return to the loop, for each number of hops apart. How drift is told from
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,7 @@ class SlowingWatchdog(Watchdog):
         super().__init__()
         self._series: dict[tuple[str, str], Drift] = {}
         self._returns: dict[str, set[str]] = {}
-        self._opened: dict[tuple[str, str, int], int] = {}
+        self._opened: OrderedDict[tuple[str, str, int], int] = OrderedDict()
         self._touched: set[tuple[str, str]] = set()
         self._slow: set[tuple[str, str]] = set()
 
@@ -71,7 +72,7 @@ class SlowingWatchdog(Watchdog):
         of = (command.loop, command.loop_key, command.seq)
         if of not in self._opened:
             while len(self._opened) >= OPEN_MAX:
-                del self._opened[next(iter(self._opened))]
+                self._opened.popitem(last=False)
             self._opened[of] = command.issued_ns
 
     def ended(self, event: IterationClosed) -> None:

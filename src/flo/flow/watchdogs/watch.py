@@ -215,10 +215,14 @@ class Watch:
         self._tokens += len(self._offered)
         self._offered = []
 
-    def findings_of(self, loop: str) -> list[dict[str, str]]:
-        """What holds of a loop, worst first: type and detail."""
-        held = sorted(self.board.of_loop(loop), key=lambda posted: severity(posted.finding.type))
-        return [{"type": each.finding.type, "detail": each.finding.detail} for each in held]
+    def findings(self) -> dict[str, list[dict[str, str]]]:
+        """By loop, what holds of it, worst first: type and detail."""
+        held = [posted.finding for posted in self.board.posted() if posted.finding.loop is not None]
+        found: dict[str, list[dict[str, str]]] = {}
+        for finding in sorted(held, key=lambda finding: severity(finding.type)):
+            assert finding.loop is not None
+            found.setdefault(finding.loop, []).append({"type": finding.type, "detail": finding.detail})
+        return found
 
     # -- what is read of it -------------------------------------------------------------------------------
 

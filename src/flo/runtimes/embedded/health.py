@@ -58,7 +58,11 @@ class Health:
         for iteration in self._open_iterations():
             counts[iteration.loop] = counts.get(iteration.loop, 0) + 1
         keys = await self._keys()
-        lines = [self._line(name, counts.get(name, 0), keys.get(name, 0)) for name in self._programs]
+        found = self._watching.watch.findings()
+        lines = [
+            self._line(name, counts.get(name, 0), keys.get(name, 0), found.get(name, ()))
+            for name in self._programs
+        ]
         return needing_a_person_first(lines, self._pipelines.paused_loops())
 
     async def loop(self, name: str) -> dict[str, Any]:
@@ -66,9 +70,10 @@ class Health:
         if name not in self._programs:
             raise not_found("loop", name, self._programs)
         open_iterations = sum(iteration.loop == name for iteration in self._open_iterations())
+        keys = (await self._keys()).get(name, 0)
         dispatcher, fetcher = self._engines.dispatcher, self._engines.fetcher
         return {
-            **self._line(name, open_iterations, (await self._keys()).get(name, 0)),
+            **self._line(name, open_iterations, keys, self._watching.watch.findings().get(name, ())),
             **loop_page(
                 self._programs[name],
                 self._figures.loop(name).exits,
@@ -78,9 +83,10 @@ class Health:
             ),
         }
 
-    def _line(self, name: str, open_iterations: int, keys: int) -> dict[str, Any]:
+    def _line(
+        self, name: str, open_iterations: int, keys: int, findings: Sequence[Mapping[str, str]]
+    ) -> dict[str, Any]:
         definition = self._programs[name].definition
-        findings = self._watching.watch.findings_of(name)
         return {
             **self._figures.health(name, self._clock.now_ns(), open_iterations, findings),
             "about": definition.about,

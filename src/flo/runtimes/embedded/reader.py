@@ -129,10 +129,10 @@ class ReadOnlyService(LedgerQueries):
         open_iterations: dict[str, int] = {}
         for iteration in self._open_iterations():
             open_iterations[iteration.loop] = open_iterations.get(iteration.loop, 0) + 1
-        watch = self._watch()
+        findings = self._watch().findings()
         lines = []
         for name, program in bundle.programs.items():
-            line = figures.health(name, newest_ns, open_iterations.get(name, 0), watch.findings_of(name))
+            line = figures.health(name, newest_ns, open_iterations.get(name, 0), findings.get(name, ()))
             definition = program.definition
             about = {"about": definition.about, "owner": definition.owner, "on": list(definition.on)}
             lines.append({**line, **about, "keys": None, "feeds": list(definition.feeds)})
