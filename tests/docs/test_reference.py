@@ -21,6 +21,7 @@ from flo.faces.http.problems import KINDS, TYPE_PREFIX, kind_of
 from flo.faces.http.state import State
 from flo.ports import engine
 from flo.runtimes.embedded.figures import Figures
+from flo.runtimes.embedded.outward_metrics import OutwardMetrics
 
 REFERENCE = DOCS / "reference"
 METRICS = REFERENCE / "metrics.md"
@@ -55,6 +56,11 @@ with `outcome` `failed`, `silent` or `expired`; `flo_open_commands` growing with
 def metrics_page() -> str:
     figures = Figures()
     rows = []
+    outward = OutwardMetrics(lambda: {}, lambda: {})
+    for family in outward.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in family._labelnames)  # type: ignore[attr-defined]
+        rows.append((name, family.type, labels, family.documentation))
     for collector, names in sorted(figures.registry._collector_to_names.items(), key=lambda each: each[1]):
         assert isinstance(collector, prometheus.metrics.MetricWrapperBase)
         name = next((name for name in names if name.endswith("_total")), names[0])

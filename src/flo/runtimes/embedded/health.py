@@ -7,12 +7,15 @@ from typing import Any
 
 from flo.core.loop.program import LoopProgram
 from flo.flow.digest import Digest
+from flo.flow.fetch import FetchStats
+from flo.flow.lane import LaneStats
 from flo.flow.open_work import OpenIteration
 from flo.flow.reload import LoadedBundle
 from flo.ports.clock import Clock
 from flo.runtimes.embedded.engine_room import EngineRoom
 from flo.runtimes.embedded.figures import Figures, needing_a_person_first
 from flo.runtimes.embedded.loop_page import loop_page
+from flo.runtimes.embedded.outward_metrics import OutwardMetrics
 from flo.runtimes.embedded.pipeline_control import PipelineControl
 from flo.runtimes.embedded.reading import not_found
 from flo.runtimes.embedded.shard_port import ShardPort
@@ -40,6 +43,7 @@ class Health:
         self._engines = engines
         self._open_iterations = open_iterations
         self._figures = Figures()
+        self._figures.registry.register(OutwardMetrics(self._dependencies, self._lanes))
         self._programs: Mapping[str, LoopProgram] = {}
         self.results: dict[str, Callable[[int], str | None]] = {}  # by loop: what an exit means
 
@@ -71,14 +75,13 @@ class Health:
             raise not_found("loop", name, self._programs)
         open_iterations = sum(iteration.loop == name for iteration in self._open_iterations())
         keys = (await self._keys()).get(name, 0)
-        dispatcher, fetcher = self._engines.dispatcher, self._engines.fetcher
         return {
             **self._line(name, open_iterations, keys, self._watching.watch.findings().get(name, ())),
             **loop_page(
                 self._programs[name],
                 self._figures.loop(name).exits,
-                {} if dispatcher is None else dispatcher.stats(),
-                {} if fetcher is None else fetcher.stats(),
+                self._lanes(),
+                self._dependencies(),
                 shared_age_s(self._ports),
             ),
         }
@@ -102,6 +105,14 @@ class Health:
             for name, count in (await port.figures()).keys.items():
                 keys[name] = keys.get(name, 0) + count
         return keys
+
+    def _dependencies(self) -> Mapping[str, FetchStats]:
+        fetcher = self._engines.fetcher
+        return {} if fetcher is None else fetcher.stats()
+
+    def _lanes(self) -> Mapping[str, LaneStats]:
+        dispatcher = self._engines.dispatcher
+        return {} if dispatcher is None else dispatcher.stats()
 
     async def metrics(self) -> bytes:
         """Prometheus text."""
