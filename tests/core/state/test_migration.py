@@ -81,7 +81,55 @@ def test_stored_state_of_another_plan_or_version_is_refused_by_name() -> None:
     with pytest.raises(StateError, match="other definitions"):
         other.decode(stored)
     with pytest.raises(StateError, match="version 9"):
-        one.decode(stored.replace(b"\x01", b"\x09", 1))
+        one.decode(stored.replace(b"\x02", b"\x09", 1))
+
+
+VERSION_1 = bytes.fromhex(
+    "9601cea3ab7cab69c09964cb4029000000000000a16167cbbfd0000000000000a16269cb3fb999999999999aa16393646769"
+)
+VERSION_1_WITH_GAPS = bytes.fromhex(
+    "9601ce1bd851e76acd0c21dc001064cb4029000000000000a161c7000167cbbfd0000000000000a162c7000169cb3fb999999999999aa163"
+    "c700016acb401c000000000000a164c29864c7000167c7000169c700016acb401c000000000000"
+)
+
+
+def test_stored_state_of_version_1_is_read_and_goes_on_as_it_was() -> None:
+    """Written by FLO when windows were lists of entries; the second by a bundle that had just got two new columns."""
+    before = {
+        "n": Definition("count", "true", 10),
+        "total": Definition("sum", "amount", 10),
+        "high": Definition("max", "amount", 10),
+        "device": Definition("last", "device", 10),
+        "days": Definition("count", "true", 1000),
+    }
+    plan = plan_of(before)
+    cell = [0, 0, *plan.decode(VERSION_1)]
+    assert step_of(plan)(cell, 104, {"amount": 1.0, "device": "x"}) == (
+        False,
+        {
+            "n": 3,
+            "total": 13.25,
+            "high": 12.5,
+            "device": {"value": "x", "previous": "b", "changed": True},
+            "days": 3,
+        },
+    )
+    plan = plan_of(
+        {**before, "share": Definition("share", "cond", 10), "low": Definition("min", "amount", 1000)}
+    )
+    cell = [0, 0, *plan.decode(plan.encode(plan.decode(VERSION_1_WITH_GAPS)))]
+    assert step_of(plan)(cell, 107, {"amount": 2.0, "device": "e", "cond": True}) == (
+        False,
+        {
+            "n": 5,
+            "total": 21.35,
+            "high": 12.5,
+            "device": {"value": "e", "previous": "d", "changed": True},
+            "days": 5,
+            "share": 0.5,
+            "low": 2.0,
+        },
+    )
 
 
 def test_a_signature_tells_what_is_measured_and_not_what_it_is_called() -> None:

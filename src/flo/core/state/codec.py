@@ -1,12 +1,16 @@
 """The stored form of a key's slots.
 
-MessagePack: `[VERSION, fingerprint of the plan, newest, until, window, ...]`. A window of entries is stored as its entries
-alone, and its running figures are summed anew when it is read back; what counts since ever is stored as its slots,
-panes as their figures. Integers beyond 64 bits, fractions, sketches and CEL's own kinds of value are extensions.
+MessagePack: `[VERSION, fingerprint of the plan, newest, until, window, ...]`. A window of entries is stored as its columns
+alone, `[times, values, ...]`, arrays as their bytes, little end first; its running figures are summed anew when it is
+read back. What counts since ever is stored as its slots, panes as their figures. Integers beyond 64 bits, fractions,
+sketches and CEL's own kinds of value are extensions. Version 1 stored a window as one list, `time, value of each column,
+time, ...`; it is read, and not written any more.
 """
 
 from __future__ import annotations
 
+import sys
+from array import array
 from fractions import Fraction
 from typing import Any
 
@@ -15,14 +19,14 @@ from datasketches import hll_sketch, tdigest_double
 
 from flo.core.expression.values import BoolKey, CelType, Duration, Timestamp, UInt
 from flo.core.state.accumulate import Pane
-from flo.core.state.entries import Cell
+from flo.core.state.entries import Cell, Entries, entries_of
 from flo.core.state.exact import StateError
 from flo.core.state.late import refill
 from flo.core.state.layout import MISSING, NEVER, SLOW, Figure, Missing, Window
 from flo.core.state.panes import Panes, Ring
 from flo.core.state.sketches import Digest
 
-VERSION = 1
+VERSION = 2
 
 MISSING_CODE, INT_CODE, FRACTION_CODE, DIGEST_CODE, HLL_CODE, KEY_CODE, TYPE_CODE = range(1, 8)
 NUMBER_CODES: dict[type[int], int] = {UInt: 8, Timestamp: 9, Duration: 10}
@@ -94,16 +98,16 @@ def encode(windows: tuple[Window, ...], is_shared: bool, fingerprint: int, slots
             stored.append([_held_out(held) for held in slots[window.slot : window.end]])
         else:
             held = slots[window.slot]
-            stored.append(_panes_out(held) if isinstance(held, Panes) else held)
+            stored.append(_panes_out(held) if isinstance(held, Panes) else _entries_out(window, slots))
     return _encode(stored)
 
 
 def decode(windows: tuple[Window, ...], is_shared: bool, fingerprint: int, data: bytes) -> Cell:
     """What `encode` was given, the running figures summed anew. StateError for bytes of another plan or version."""
     version, of_plan, newest, until, *stored = _decode(data)
-    if version != VERSION:
+    if version not in (1, VERSION):
         raise StateError(
-            f"stored state is of version {version}, this FLO reads {VERSION}; use the FLO that wrote it"
+            f"stored state is of version {version}, this FLO reads 1 and {VERSION}; use the FLO that wrote it"
         )
     if of_plan != fingerprint:
         raise StateError(
@@ -121,9 +125,38 @@ def decode(windows: tuple[Window, ...], is_shared: bool, fingerprint: int, data:
         elif isinstance(held, dict):
             slots += [_panes_in(window, held), *[None] * (window.end - window.slot - 1)]
         else:
-            slots += (held, *[0] * (window.end - window.slot - 1))
-            refill(window, slots, 0, newest)
+            slots += [None] * (window.end - window.slot)
+            entries = _entries_in(held) if version == VERSION else _entries_of_1(window, held)
+            refill(window, slots, 0, entries, newest)
     return slots
+
+
+def _entries_out(window: Window, slots: Cell) -> list[Any]:
+    return [_bytes_of_array(v) if type(v) is array else v for v in entries_of(window, slots, 0)]
+
+
+def _entries_in(held: list[Any]) -> Entries:
+    """Times are an array; what else is one, holds doubles."""
+    return [_array_of_bytes("d" if at else "q", v) if type(v) is bytes else v for at, v in enumerate(held)]
+
+
+def _entries_of_1(window: Window, held: list[Any]) -> Entries:
+    stride = 1 + len(window.columns)
+    return [array("q", held[::stride]), *(held[column.index :: stride] for column in window.columns)]
+
+
+def _bytes_of_array(values: array[Any]) -> bytes:
+    if sys.byteorder == "big":
+        values = values[:]
+        values.byteswap()
+    return values.tobytes()
+
+
+def _array_of_bytes(typecode: str, raw: bytes) -> array[Any]:
+    values = array(typecode, raw)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
 
 
 def _held_out(held: Any) -> Any:

@@ -1,7 +1,7 @@
 """The Python statements that update a key's state and leave its raw figures in local variables.
 
 What is emitted is read by people (`flo check --code`): straight code, no call on the path of signals in order but
-appending to a list. Nothing here changes the cell before every value has been checked.
+appending to a column. Nothing here changes the cell before every value has been checked.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class WindowCode:
         self.window = window
         self.over_ns = window.over_ns
         self.cell, self.offset, self.t, self.prefix = cell, offset, t, prefix
-        self.entries = f"{prefix}w_{window.label}"
-        self.start = f"{prefix}i_{window.label}"
+        self.times = f"{prefix}times_{window.label}"
+        self.start = f"{prefix}start_{window.label}"
         self.edge = f"{prefix}edge_{window.label}"
         self.count = window.figures[0].local
 
@@ -64,31 +64,35 @@ class WindowCode:
         return f"{self.cell}[{self.offset + index}]"
 
     def lines(self) -> Iterator[str]:
-        window, stride = self.window, self.window.stride
+        window = self.window
         yield f"# over {window.label}: {', '.join(d.name for d in window.definitions)}"
-        yield f"{self.entries} = {self.slot(window.slot)}"
-        yield f"{self.entries}.append({self.t})"
-        yield from (f"{self.entries}.append({column.local})" for column in window.columns)
-        yield f"{self.start} = {self.slot(window.slot + 1)}"
+        yield f"{self.times} = {self.slot(window.slot)}"
+        yield f"{self.times}.append({self.t})"
+        for column in window.columns:
+            yield f"{self.values(column)} = {self.slot(window.slot + column.index)}"
+            yield f"{self.values(column)}.append({column.local})"
+        yield f"{self.start} = {self.slot(window.start)}"
         yield from self._enter()
         yield f"{self.edge} = {self.t} - {self.over_ns:_}"
-        yield f"if {self.entries}[{self.start}] <= {self.edge}:"
+        yield f"if {self.times}[{self.start}] <= {self.edge}:"
         yield from ("    " + line for line in self._evict())
         yield from self._keep()
         size = f"{self.prefix}size_{window.label}"
-        count = f"{size} - {self.start}"
-        yield f"{size} = len({self.entries})"
-        yield f"{self.count} = {count}" if stride == 1 else f"{self.count} = ({count}) // {stride}"
+        yield f"{size} = len({self.times})"
+        yield f"{self.count} = {size} - {self.start}"
         # one entry a signal: every LOOK_ENTRIES-th signal comes by here, and no other looks at what is old and cold
-        yield f"if not {size} % {LOOK_ENTRIES * stride}:"
-        yield f"    if {self.start} and {self.entries}[0] <= {self.t} - {3 * self.over_ns:_}:"
+        yield f"if not {size} % {LOOK_ENTRIES}:"
+        yield f"    if {self.start} and {self.times}[0] <= {self.t} - {3 * self.over_ns:_}:"
         yield f"        {self.start} = {self.prefix}state_trim({self.cell}, {self.offset}, {window.slot}, {self.t})"
         yield f"    if {self.count} > {ENTRIES_MAX}:"
         yield f"        {self.prefix}state_overflow({self.cell}, {self.offset}, {window.slot})"
         yield from self._read()
 
-    def value(self, column: Column) -> str:
-        return f"{self.entries}[{self.start} + {column.index}]"
+    def values(self, column: Column) -> str:
+        return f"{self.prefix}values_{column.name}"
+
+    def oldest(self, column: Column) -> str:
+        return f"{self.values(column)}[{self.start}]"
 
     def _enter(self) -> Iterator[str]:
         for figure, column in _measured(self.window):
@@ -113,18 +117,19 @@ class WindowCode:
                     yield f"    {self._tally(column)}[{x}] = {self._tally(column)}.get({x}, 0) + 1"
 
     def _evict(self) -> Iterator[str]:
-        window, stride = self.window, self.window.stride
+        window = self.window
         extremes = [f for f, _ in _measured(window) if f.role in ("min", "max")]
         yield from (f"{self._gone(figure)} = False" for figure in extremes)
-        yield f"while {self.entries}[{self.start}] <= {self.edge}:"
+        yield f"while {self.times}[{self.start}] <= {self.edge}:"
         yield from ("    " + line for line in self._leave())
-        yield f"    {self.start} += {stride}"
-        yield f"{self.slot(window.slot + 1)} = {self.start}"
+        yield f"    {self.start} += 1"
+        yield f"{self.slot(window.start)} = {self.start}"
         for figure in extremes:
             assert figure.column is not None
-            at = f"{self.cell}, {self.offset + window.slot}, {self.offset + (figure.slot or 0)}"
+            at = [window.slot + figure.column.index, window.start, figure.slot or 0]
+            slots = ", ".join(str(self.offset + slot) for slot in at)
             yield f"if {self._gone(figure)}:"
-            yield f"    {figure.local} = state_{figure.role}({at}, {stride}, {figure.column.index})"
+            yield f"    {figure.local} = state_{figure.role}({self.cell}, {slots})"
 
     def _leave(self) -> Iterator[str]:
         for column in self.window.columns:
@@ -134,19 +139,19 @@ class WindowCode:
             for figure in figures:
                 match figure.role:
                     case "true":
-                        yield f"{figure.local} -= {self.value(column)}"
+                        yield f"{figure.local} -= {self.oldest(column)}"
                     case "min" | "max":
-                        yield f"if {self.value(column)} == {figure.local}:"
+                        yield f"if {self.oldest(column)} == {figure.local}:"
                         yield f"    {self._gone(figure)} = True"
                     case "quantile" if self._is_first(figure):
-                        yield f"state_remove({self._sorted(column)}, {self.value(column)})"
+                        yield f"state_remove({self._sorted(column)}, {self.oldest(column)})"
                     case "distinct":
                         yield f"if {self._tally(column)} is not None:"
-                        yield f"    state_forget({self._tally(column)}, {self.value(column)})"
+                        yield f"    state_forget({self._tally(column)}, {self.oldest(column)})"
 
     def _leave_sum(self, column: Column, figures: list[Figure]) -> Iterator[str]:
         old = f"{self.prefix}old"
-        yield f"{old} = {self.value(column)}"
+        yield f"{old} = {self.oldest(column)}"
         if column.is_scaled:
             yield f"if {SMALL} < {old} < {LARGE} or -{LARGE} < {old} < -{SMALL}:"
             yield f"    {old} = int({old} * 2.0**100)"
@@ -164,7 +169,6 @@ class WindowCode:
                 yield f"{self.slot(figure.slot)} = {figure.local}"
 
     def _read(self) -> Iterator[str]:
-        stride = self.window.stride
         for figure, column in _measured(self.window):
             match figure.role:
                 case "measured":
@@ -172,21 +176,19 @@ class WindowCode:
                 case "last":
                     yield f"{figure.local} = {column.local}"
                 case "previous":
-                    older = f"{self.entries}[-{2 * stride - column.index}]"
-                    yield f"{figure.local} = {older} if {self.count} > 1 else {column.local}"
+                    yield f"{figure.local} = {self.values(column)}[-2] if {self.count} > 1 else {column.local}"
                 case "quantile":
                     yield f"{figure.local} = state_quantile({self._sorted(column)}, {figure.parameter})"
                 case "ewma":
-                    where = f"{self.entries}, {self.start}, {stride}, {column.index}"
+                    where = f"{self.times}, {self.values(column)}, {self.start}"
                     yield f"{figure.local} = state_decayed({where}, {self.t}, {figure.parameter:_})"
                 case "distinct":
-                    values = f"{self.entries}, {self.start} + {column.index}, {stride}"
                     yield f"if {self._tally(column)} is not None:"
                     yield f"    {figure.local} = len({self._tally(column)})"
                     yield "else:"
-                    yield f"    {figure.local} = len(set({self.entries}[{self.start} + {column.index} :: {stride}]))"
+                    yield f"    {figure.local} = len(set({self.values(column)}[{self.start}:]))"
                     yield f"    if {self.count} > {TALLY_ENTRIES}:"
-                    yield f"        {self.slot(figure.slot)} = state_tally({values})"
+                    yield f"        {self.slot(figure.slot)} = state_tally({self.values(column)}, {self.start})"
 
     def _is_first(self, figure: Figure) -> bool:
         return (

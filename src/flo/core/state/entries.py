@@ -1,87 +1,87 @@
-"""What emitted code calls on a window's flat list of entries: extremes, sorted values, tallies, trimming.
+"""A window's entries as columns, and what emitted code calls on them: extremes, sorted values, tallies.
 
-`entries` is `[time, value, ..., time, value, ...]`, `stride` items an entry, in order of time; `start` is the index of
-the first entry within the window.
+`times` and the `values` of each column have one item an entry, in order of time; `start` is the index of the first
+entry within the window.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from operator import ge, le
 from typing import Any
 
 from flo.core.expression.values import NUMBERS, equals
-from flo.core.state.layout import MISSING
+from flo.core.state.layout import MISSING, Column, Window
 
 Entries = list[Any]
+"""The columns of a window's entries: its times, then the values of each measured column."""
+
 Cell = list[Any]
 
 
-def after(entries: Entries, stride: int, t: int) -> int:
-    """The index of the first entry later than `t`."""
-    times = range(0, len(entries), stride)
-    return stride * bisect_right(times, t, key=entries.__getitem__)
+def no_entries(window: Window) -> Entries:
+    """The columns of a window without any entry."""
+    return [array("q"), *(packed(column, []) for column in window.columns)]
 
 
-def lowest(cell: Cell, window: int, slot: int, stride: int, column: int) -> Any:
+def entries_of(window: Window, cell: Cell, offset: int) -> Entries:
+    """The columns of a window that has not gone over to panes; to change them is to change the cell."""
+    return cell[offset + window.slot : offset + window.start]
+
+
+def packed(column: Column, values: Any) -> Any:
+    """The values in the most compact container that holds them exactly, 8 bytes each: doubles, none of them MISSING."""
+    if not column.is_double or type(values) is array or MISSING in values:
+        return values
+    return array("d", values)
+
+
+def lowest(cell: Cell, column: int, start: int, slot: int) -> Any:
     """The smallest value within the window, once the one kept has left it; kept in its slot."""
-    return _extreme(cell, window, slot, stride, column, le)
+    return _extreme(cell, column, start, slot, le)
 
 
-def highest(cell: Cell, window: int, slot: int, stride: int, column: int) -> Any:
+def highest(cell: Cell, column: int, start: int, slot: int) -> Any:
     """The largest value within the window, once the one kept has left it; kept in its slot."""
-    return _extreme(cell, window, slot, stride, column, ge)
+    return _extreme(cell, column, start, slot, ge)
 
 
-def _extreme(
-    cell: Cell, window: int, slot: int, stride: int, column: int, beats: Callable[[Any, Any], bool]
-) -> Any:
+def _extreme(cell: Cell, column: int, start: int, slot: int, beats: Callable[[Any, Any], bool]) -> Any:
     """The monotonic queue of sliding extremes, filled late: entries are looked at when an extreme leaves, and once.
 
     The slot behind the extreme keeps [index of the next entry to look at, queue of indices]; None starts anew. An entry
     is queued once and dropped once, so the cost is constant per signal however the values come.
     """
-    entries, start = cell[window], cell[window + 1]
+    values, first = cell[column], cell[start]
     if cell[slot + 1] is None:
-        cell[slot + 1] = [start, deque()]
+        cell[slot + 1] = [first, deque()]
     peaks = cell[slot + 1]
     queue: deque[int] = peaks[1]
-    for index in range(max(peaks[0], start), len(entries), stride):
-        value = entries[index + column]
+    for index in range(max(peaks[0], first), len(values)):
+        value = values[index]
         if value is MISSING:
             continue
-        while queue and beats(value, entries[queue[-1] + column]):
+        while queue and beats(value, values[queue[-1]]):
             queue.pop()
         queue.append(index)
-    peaks[0] = len(entries)
-    while queue and queue[0] < start:
+    peaks[0] = len(values)
+    while queue and queue[0] < first:
         queue.popleft()
-    cell[slot] = entries[queue[0] + column] if queue else None
+    cell[slot] = values[queue[0]] if queue else None
     return cell[slot]
 
 
-def trim(cell: Cell, window: int, stride: int, until: int, peaks: Iterable[int]) -> int:
-    """Drop the entries at or before `until`, all of them behind the window; the window's new start."""
-    entries = cell[window]
-    dropped = after(entries, stride, until)
-    del entries[:dropped]
-    cell[window + 1] -= dropped
-    for slot in peaks:
-        cell[slot] = None
-    start: int = cell[window + 1]
-    return start
-
-
-def decayed(entries: Entries, start: int, stride: int, column: int, t: int, half_life_ns: int) -> float:
+def decayed(times: Sequence[int], values: Sequence[float], start: int, t: int, half_life_ns: int) -> float:
     """The mean of the window's values, each weighing 2**(-age / half-life).
 
     Computed anew each time, over the entries whose weight is at least 2**-64 of a new one.
     """
-    start = max(start, after(entries, stride, t - 64 * half_life_ns))
-    return decayed_mean(entries[start::stride], entries[start + column :: stride], t, half_life_ns)
+    start = max(start, bisect_right(times, t - 64 * half_life_ns))
+    return decayed_mean(times[start:], values[start:], t, half_life_ns)
 
 
 def decayed_mean(times: Sequence[int], values: Sequence[float], t: int, half_life_ns: int) -> float:
@@ -104,9 +104,9 @@ def rank(q: float, count: int) -> int:
     return max(0, min(count, ceil(q * count)) - 1)
 
 
-def tally(entries: Entries, first: int, stride: int) -> dict[Any, int]:
-    """How often each value of a column occurs in the window; `first` is the index of its first value."""
-    return dict(Counter(entries[first::stride]))
+def tally(values: Sequence[Any], start: int) -> dict[Any, int]:
+    """How often each value of a column occurs in the window."""
+    return dict(Counter(values[start:]))
 
 
 def forget(counts: dict[Any, int], value: Any) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from flo.core.state.entries import Cell, Entries, after, decayed_mean, rank
+from flo.core.state.entries import Cell, decayed_mean, entries_of, rank
 from flo.core.state.exact import MAGNITUDE_MAX, PLAIN_MIN, SCALE, scaled
 from flo.core.state.layout import MISSING, NEVER, Figure, Window
 from flo.core.state.panes import Panes
@@ -27,20 +28,21 @@ def figures_at(window: Window, cell: Cell, offset: int, t: int, own: Sequence[An
 
 def _of_entries(window: Window, cell: Cell, offset: int, t: int) -> list[Any]:
     assert window.over_ns is not None
-    entries, stride = cell[offset + window.slot], window.stride
-    first, end = after(entries, stride, t - window.over_ns), after(entries, stride, t)
+    entries = entries_of(window, cell, offset)
+    times = entries[0]
+    first, end = bisect_right(times, t - window.over_ns), bisect_right(times, t)
     has_gaps = cell[offset + 1] is not None
     told = []
     for figure in window.figures:
         if figure.column is None:
-            told.append((end - first) // stride)
+            told.append(end - first)
         elif figure.role in ("true", "sum", "square"):
             told.append(_running(window, figure, cell, offset, first, end))
         elif figure.role == "measured":
-            gaps = entries[first + figure.column.index : end : stride].count(MISSING) if has_gaps else 0
-            told.append((end - first) // stride - gaps)
+            gaps = entries[figure.column.index][first:end].count(MISSING) if has_gaps else 0
+            told.append(end - first - gaps)
         else:
-            told.append(_of_values(figure, entries[first:end], stride, t))
+            told.append(_of_values(figure, times[first:end], entries[figure.column.index][first:end], t))
     return told
 
 
@@ -48,24 +50,19 @@ def _running(window: Window, figure: Figure, cell: Cell, offset: int, first: int
     """The running figure, which covers the newest window, moved to the entries from `first` to `end`."""
     assert figure.column is not None
     assert figure.slot is not None
-    entries, stride, column = cell[offset + window.slot], window.stride, figure.column.index
-    start = cell[offset + window.slot + 1]
-    if len(entries) - end + abs(start - first) > end - first:
-        return part(figure, entries[first + column : end : stride])
-    older = part(figure, entries[min(start, first) + column : max(start, first) : stride])
-    newer = part(figure, entries[end + column :: stride])
+    values, start = cell[offset + window.slot + figure.column.index], cell[offset + window.start]
+    if len(values) - end + abs(start - first) > end - first:
+        return part(figure, values[first:end])
+    older = part(figure, values[min(start, first) : max(start, first)])
+    newer = part(figure, values[end:])
     return cell[offset + figure.slot] + (older if first < start else -older) - newer
 
 
-def _of_values(figure: Figure, entries: Entries, stride: int, t: int) -> Any:
+def _of_values(figure: Figure, times: Sequence[int], values: Sequence[Any], t: int) -> Any:
     """A figure computed from all the entries of a window; MISSING where they hold none."""
-    assert figure.column is not None
-    column = figure.column.index
-    values = entries[column::stride]
     if MISSING in values:
-        pairs = [(time, v) for time, v in zip(entries[::stride], values, strict=True) if v is not MISSING]
-        entries, values = [time for time, _ in pairs], [v for _, v in pairs]
-        stride = 1
+        pairs = [(time, v) for time, v in zip(times, values, strict=True) if v is not MISSING]
+        times, values = [time for time, _ in pairs], [v for _, v in pairs]
     if figure.role == "distinct":
         return len(set(values))
     if not values:
@@ -81,7 +78,7 @@ def _of_values(figure: Figure, entries: Entries, stride: int, t: int) -> Any:
             return values[-2] if len(values) > 1 else values[-1]
         case "quantile":
             return sorted(values)[rank(float(figure.parameter or 0), len(values))]
-    return decayed_mean(entries[::stride], values, t, int(figure.parameter or 1))
+    return decayed_mean(times, values, t, int(figure.parameter or 1))
 
 
 def stand_in(window: Window, told: list[Any], own: Sequence[Any]) -> None:

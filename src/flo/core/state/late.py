@@ -10,11 +10,21 @@ stays here until they have left.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from typing import Any
 
-from flo.core.state.entries import Cell, after, forget, highest, lowest, remove, trim
+from flo.core.state.entries import (
+    Cell,
+    Entries,
+    entries_of,
+    forget,
+    highest,
+    lowest,
+    no_entries,
+    packed,
+    remove,
+)
 from flo.core.state.figures import figures_at, part
 from flo.core.state.layout import ENTRIES_MAX, MISSING, NEVER, SLOW, Figure, Window
 from flo.core.state.panes import Panes
@@ -70,10 +80,9 @@ def make_slow(cell: Cell, offset: int, until: int) -> None:
 def overflow(windows: tuple[Window, ...], cell: Cell, offset: int, slot: int) -> None:
     """The window whose slots begin at `slot` holds more than ENTRIES_MAX entries: make panes of it."""
     window = next(window for window in windows if window.slot == slot)
-    entries, stride = cell[offset + slot], window.stride
     panes = Panes(window)
-    for index in range(0, len(entries), stride):
-        panes.add(entries[index], entries[index + 1 : index + stride])
+    for t, *own in zip(*entries_of(window, cell, offset), strict=True):
+        panes.add(t, own)
     cell[offset + slot : offset + window.end] = [panes, *[None] * (window.end - slot - 1)]
     make_slow(cell, offset, NEVER)
 
@@ -81,13 +90,25 @@ def overflow(windows: tuple[Window, ...], cell: Cell, offset: int, slot: int) ->
 def trim_window(windows: tuple[Window, ...], cell: Cell, offset: int, slot: int, t: int) -> int:
     """Drop what no late signal can need any more; the new start of the window."""
     window = next(window for window in windows if window.slot == slot)
+    return _trim(window, cell, offset, t)
+
+
+def _trim(window: Window, cell: Cell, offset: int, t: int) -> int:
     assert window.over_ns is not None
-    return trim(cell, offset + slot, window.stride, t - 2 * window.over_ns, _peaks(window, offset))
+    entries = entries_of(window, cell, offset)
+    dropped = bisect_right(entries[0], t - 2 * window.over_ns)
+    for values in entries:
+        del values[:dropped]
+    start: int = cell[offset + window.start] - dropped
+    cell[offset + window.start] = start
+    for slot in _peaks(window, offset):
+        cell[slot] = None
+    return start
 
 
 def blank(window: Window) -> list[Any]:
     """The slots of a window no signal has met."""
-    slots: list[Any] = [] if window.over_ns is None else [[], 0]
+    slots: list[Any] = [] if window.over_ns is None else [*no_entries(window), 0]
     for figure in window.figures:
         if figure.slot is None or figure.slot < window.slot + len(slots):
             continue
@@ -111,21 +132,20 @@ def _blank_figure(figure: Figure, is_ever: bool) -> list[Any]:
     return [0]
 
 
-def refill(window: Window, cell: Cell, offset: int, newest: int) -> None:
-    """Set the start and the running figures from the entries alone; what is kept lazily starts anew."""
+def refill(window: Window, cell: Cell, offset: int, entries: Entries, newest: int) -> None:
+    """Set a window's slots from the entries alone: start and running figures; what is kept lazily starts anew."""
     assert window.over_ns is not None
-    base = offset + window.slot
-    entries, stride = cell[base], window.stride
-    cell[base : offset + window.end] = blank(window)
-    if not entries:
+    cell[offset + window.slot : offset + window.end] = blank(window)
+    times, *columns = entries
+    if not times:
         return
-    cell[base] = entries
-    edge = newest - window.over_ns
-    cell[base + 1] = start = 0 if entries[0] > edge else after(entries, stride, edge)
+    columns = [packed(*both) for both in zip(window.columns, columns, strict=True)]
+    start = bisect_right(times, newest - window.over_ns)
+    cell[offset + window.slot : offset + window.start + 1] = times, *columns, start
     for figure in window.figures:
         if figure.slot is None or figure.column is None:
             continue
-        values = [v for v in entries[start + figure.column.index :: stride] if v is not MISSING]
+        values = [v for v in columns[figure.column.index - 1][start:] if v is not MISSING]
         if figure.role in ("true", "sum", "square"):
             cell[offset + figure.slot] = part(figure, values)
         elif figure.role in ("min", "max") and values:
@@ -143,57 +163,58 @@ def _cool(window: Window, cell: Cell, offset: int, panes: Panes, t: int, own: Se
     entries = panes.entries
     if entries is None:
         if panes.count() <= ENTRIES_MAX // 4:
-            panes.entries, panes.since = [], panes.newest
+            panes.entries, panes.since = no_entries(window), panes.newest
         return
     if t > panes.since:
-        at = after(entries, window.stride, t)
-        entries[at:at] = (t, *own)
-    if len(entries) > ENTRIES_MAX * window.stride:
+        _put(entries, bisect_right(entries[0], t), t, own)
+    if len(entries[0]) > ENTRIES_MAX:
         panes.entries = None
     elif panes.newest > panes.since + 2 * window.over_ns:
-        cell[offset + window.slot : offset + window.end] = blank(window)
-        cell[offset + window.slot] = entries
-        refill(window, cell, offset, panes.newest)
+        refill(window, cell, offset, entries, panes.newest)
 
 
 def _append(window: Window, cell: Cell, offset: int, t: int, own: Sequence[Any]) -> None:
     """What emitted code does for a signal in order, for keys it does not serve."""
     assert window.over_ns is not None
-    base, stride = offset + window.slot, window.stride
-    entries = cell[base]
-    entries += (t, *own)
+    entries = entries_of(window, cell, offset)
+    times, *columns = entries
+    _put(entries, len(times), t, own)
     _enter(window, cell, offset, own, is_newest=True)
-    start = cell[base + 1]
-    end = after(entries, stride, t - window.over_ns)
-    cell[base + 1] = end
-    for index in range(start, end, stride):
-        _leave(window, cell, offset, entries[index + 1 : index + stride])
+    start = cell[offset + window.start]
+    end = bisect_right(times, t - window.over_ns)
+    cell[offset + window.start] = end
+    for index in range(start, end):
+        _leave(window, cell, offset, [values[index] for values in columns])
     if end > start:
         for figure in window.figures:
             if figure.role in ("min", "max") and figure.slot is not None and figure.column is not None:
-                gone = entries[start + figure.column.index : end : stride]
+                gone = entries[figure.column.index][start:end]
                 if cell[offset + figure.slot] in gone:
                     extreme = lowest if figure.role == "min" else highest
-                    extreme(cell, base, offset + figure.slot, stride, figure.column.index)
-    if entries[0] <= t - 3 * window.over_ns:
-        trim(cell, base, stride, t - 2 * window.over_ns, _peaks(window, offset))
+                    at = (window.slot + figure.column.index, window.start, figure.slot)
+                    extreme(cell, *(offset + slot for slot in at))
+    if times[0] <= t - 3 * window.over_ns:
+        _trim(window, cell, offset, t)
     _bound(window, cell, offset)
 
 
 def _insert(window: Window, cell: Cell, offset: int, t: int, own: Sequence[Any]) -> None:
     """A late signal's entry, behind those of its own time."""
-    entries = cell[offset + window.slot]
-    at = after(entries, window.stride, t)
-    entries[at:at] = (t, *own)
+    entries = entries_of(window, cell, offset)
+    _put(entries, bisect_right(entries[0], t), t, own)
     _enter(window, cell, offset, own, is_newest=False)
     for slot in _peaks(window, offset):
         cell[slot] = None
     _bound(window, cell, offset)
 
 
+def _put(entries: Entries, at: int, t: int, own: Sequence[Any]) -> None:
+    for values, value in zip(entries, (t, *own), strict=True):
+        values.insert(at, value)
+
+
 def _bound(window: Window, cell: Cell, offset: int) -> None:
-    base = offset + window.slot
-    if len(cell[base]) - cell[base + 1] > ENTRIES_MAX * window.stride:
+    if len(cell[offset + window.slot]) - cell[offset + window.start] > ENTRIES_MAX:
         overflow((window,), cell, offset, window.slot)
 
 
@@ -249,7 +270,6 @@ def _settle(windows: tuple[Window, ...], cell: Cell, offset: int, newest: int) -
         return
     for window in windows:
         assert window.over_ns is not None
-        entries = cell[offset + window.slot]
-        del entries[: after(entries, window.stride, newest - 2 * window.over_ns)]
-        refill(window, cell, offset, newest)
+        _trim(window, cell, offset, newest)
+        refill(window, cell, offset, entries_of(window, cell, offset), newest)
     cell[offset : offset + 2] = newest, None

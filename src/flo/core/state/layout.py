@@ -1,10 +1,13 @@
 """Where each figure of a loop's state lives in a key's slots: definitions grouped by window, expressions measured once.
 
-    slots = [newest, slow, <slots of each window> ..., <slots of what counts since ever> ...]
+    slots  = [newest, slow, <slots of each window> ..., <slots of what counts since ever> ...]
+    window = [times, <values of column 1>, <values of column 2> ..., start, <running figures> ...]
 
-`newest` is the newest event time of the key, or SLOW when some window of the key needs the general code of `window`:
-then `slow` is [newest, until]. A window keeps one flat list of entries, `time, value of column 1, value of column 2, ...`,
-in order of time, and the index where the window begins; each figure that is kept running has a slot of its own.
+`newest` is the newest event time of the key, or SLOW when some window of the key needs the general code of `late`:
+then `slow` is [newest, until]. A window keeps its entries by column, in order of time: an array of their times, and for
+each measured column an array of doubles, or a list of what no array holds. `start` is the index of the first entry
+within the window. Arrays keep a hot key's entries side by side: what a signal costs once much state is held is memory
+waited for, not instructions. A window that went over to panes has them in the place of its times.
 """
 
 from __future__ import annotations
@@ -61,12 +64,17 @@ class Column:
 
     name: str
     type: str
-    index: int  # its place in an entry, from 1
+    index: int  # its place behind the times, from 1
     form: str  # what values are checked to be: number | condition | scalar | any
     is_scaled: bool  # doubles that are summed
     local: str  # the variable that holds the value
     scaled_local: str  # the variable that holds what is summed
     measure: tuple[str, str]  # see measure_of
+
+    @property
+    def is_double(self) -> bool:
+        """Whether every value is a double: typed so, or checked to be a number, which makes a double of it."""
+        return self.type == "double" or (self.type == "dyn" and self.form == "number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +97,14 @@ class Window:
     definitions: tuple[StateDefinition, ...]
     columns: tuple[Column, ...]
     figures: tuple[Figure, ...]
-    slot: int  # of the entries; the start index follows
+    slot: int  # of the times; the columns follow, then the start index
     end: int  # the first slot behind the window
     measured_by: Mapping[str, Column | None]  # a definition's name -> its column
 
     @property
-    def stride(self) -> int:
-        return 1 + len(self.columns)
+    def start(self) -> int:
+        """The slot of the start index."""
+        return self.slot + 1 + len(self.columns)
 
     def figure_of(self, definition: StateDefinition, role: str) -> Figure:
         column = self.measured_by[definition.name]
@@ -250,7 +259,7 @@ def _window(
         wanted |= dict.fromkeys((role, column, parameter_of(definition)) for role in roles_of(definition))
     label = duration_label(over_ns)
     figures: list[Figure] = []
-    end = slot if over_ns is None else slot + 2
+    end = slot if over_ns is None else slot + 2 + len(columns)
     for role, column, parameter in wanted:
         siblings = [f for f in figures if f.role == role and f.column == column]
         local = f"{prefix}{role}_{column.name if column else label}" + (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flo.core.state.accumulate import begin
-from flo.core.state.entries import Cell
+from flo.core.state.entries import Cell, Entries, entries_of
 from flo.core.state.late import blank, make_slow, refill
 from flo.core.state.layout import MISSING, NEVER, Column, Figure, Window
 from flo.core.state.panes import Panes, Ring
@@ -41,15 +41,15 @@ def migrate(old: tuple[Window, ...], new: tuple[Window, ...], is_shared: bool, s
         else:
             kept += blank(window)
             if _shares(source, window):
-                entries = kept[window.slot] = _entries(source, window, slots[source.slot])
-                if MISSING in entries:
+                entries = kept[window.slot : window.start] = _entries(source, window, slots)
+                if any(MISSING in values for values in entries[1:]):
                     gaps_until = max(gaps_until, newest + 3 * window.over_ns)
         assert is_shared or len(kept) == window.end, f"window {at} of the plan has lost its slots"
     if gaps_until != NEVER or to_panes or slots[1] is not None:
         make_slow(kept, 0, gaps_until if slots[1] is None else max(gaps_until, slots[1][1]))
     for window in new:
         if window.over_ns is not None and not is_shared and not isinstance(kept[window.slot], Panes):
-            refill(window, kept, 0, newest)
+            refill(window, kept, 0, entries_of(window, kept, 0), newest)
     return kept
 
 
@@ -66,15 +66,11 @@ def _twin(column: Column, source: Window) -> Column | None:
     return next((c for c in source.columns if (c.measure, c.type) == (column.measure, column.type)), None)
 
 
-def _entries(source: Window, window: Window, entries: list[Any]) -> list[Any]:
-    count = len(entries) // source.stride
-    moved: list[Any] = [MISSING] * (count * window.stride)
-    moved[:: window.stride] = entries[:: source.stride]
-    for column in window.columns:
-        twin = _twin(column, source)
-        if twin is not None:
-            moved[column.index :: window.stride] = entries[twin.index :: source.stride]
-    return moved
+def _entries(source: Window, window: Window, slots: Cell) -> Entries:
+    entries = entries_of(source, slots, 0)
+    twins = [_twin(column, source) for column in window.columns]
+    gaps = [MISSING] * len(entries[0])
+    return [entries[0], *(gaps.copy() if twin is None else entries[twin.index] for twin in twins)]
 
 
 def _since_ever(source: Window, window: Window, slots: Cell) -> list[Any]:

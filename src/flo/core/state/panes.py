@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flo.core.state.accumulate import SKETCHED, Pane, adder, begin, merge, tell
+from flo.core.state.entries import Entries
 from flo.core.state.layout import MISSING, NEVER, Figure, Window
 
 PANES = 360
@@ -154,9 +155,7 @@ class Panes:
         self.coarse = Ring(coarse, window.over_ns, SKETCH_PANES)
         self.places = [self._place(figure) for figure in window.figures]
         self.newest = NEVER
-        self.entries: list[Any] | None = (
-            None  # recorded since `since`, while the window cools down; not stored
-        )
+        self.entries: Entries | None = None  # recorded since `since`, while the window cools down; not stored
         self.since = NEVER
         self.told: tuple[int, int, list[Any]] | None = None  # (newest coarse pane, entries, sketched figures)
 
@@ -186,7 +185,7 @@ class Panes:
 
     def size(self) -> int:
         """How many panes and recorded entries are held."""
-        recorded = 0 if self.entries is None else len(self.entries) // self.window.stride
+        recorded = 0 if self.entries is None else len(self.entries[0])
         return len(self.fine.panes) + len(self.coarse.panes) + recorded
 
     def merge(self, other: Panes) -> None:

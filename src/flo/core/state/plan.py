@@ -7,6 +7,7 @@ helpers do not collide (those of shared state begin with `all_`).
 from __future__ import annotations
 
 import zlib
+from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -88,7 +89,7 @@ class StatePlan:
         for window in self.windows:
             blank += late.blank(window)
         text = ", ".join("INF" if v == INF else "-INF" if v == -INF else repr(v) for v in blank)
-        made: Callable[[], list[Any]] = eval(f"lambda: [{text}]", {"INF": INF})
+        made: Callable[[], list[Any]] = eval(f"lambda: [{text}]", {"INF": INF, "array": array})
         return made
 
     def emit_update(
@@ -210,10 +211,7 @@ class StatePlan:
     def size(self, slots: list[Any]) -> int:
         """How many entries and panes the slots hold: at most `size_max`."""
         held = [slots[2 + at] if self.is_shared else slots[w.slot] for at, w in enumerate(self._bounded)]
-        return sum(
-            h.size() if isinstance(h, Panes) else len(h) // window.stride
-            for h, window in zip(held, self._bounded, strict=True)
-        )
+        return sum(h.size() if isinstance(h, Panes) else len(h) for h in held)
 
     @cached_property
     def _bounded(self) -> tuple[Window, ...]:
