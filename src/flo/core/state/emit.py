@@ -38,7 +38,7 @@ def _check_value(column: Column, value: str) -> Iterator[str]:
         yield f"    state_refuse_condition({x}, {name!r})"
     if column.is_scaled:
         yield f"if {SMALL} < {x} < {LARGE} or -{LARGE} < {x} < -{SMALL}:"
-        yield f"    {column.scaled_local} = int({x} * 2.0**100)"
+        yield f"    {column.scaled_local} = state_whole({x} * 2.0**100)"
         yield "else:"
         yield f"    {column.scaled_local} = state_exact({x}, {name!r})"
     elif column.type == "double" and column.form != "any":
@@ -153,8 +153,8 @@ class WindowCode:
         old = f"{self.prefix}old"
         yield f"{old} = {self.oldest(column)}"
         if column.is_scaled:
-            yield f"if {SMALL} < {old} < {LARGE} or -{LARGE} < {old} < -{SMALL}:"
-            yield f"    {old} = int({old} * 2.0**100)"
+            yield f"if {old} > {SMALL} or {old} < -{SMALL}:"
+            yield f"    {old} = state_whole({old} * 2.0**100)"
             yield "else:"
             yield f"    {old} = state_exact({old}, {column.name!r})"
         for figure in figures:

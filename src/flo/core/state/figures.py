@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flo.core.state.entries import Cell, decayed_mean, entries_of, rank
-from flo.core.state.exact import MAGNITUDE_MAX, PLAIN_MIN, SCALE, scaled
+from flo.core.state.exact import MAGNITUDE_MAX, PLAIN_MIN, SCALE, scaled, whole
 from flo.core.state.layout import MISSING, NEVER, Figure, Window
 from flo.core.state.panes import Panes
 from flo.core.state.sketches import distinct_count, quantile
@@ -134,5 +134,5 @@ def part(figure: Figure, values: Sequence[Any]) -> Any:
     assert column is not None
     units: list[Any] = [v for v in values if v is not MISSING]
     if column.is_scaled:
-        units = [int(v * SCALE) if PLAIN_MIN < v < MAGNITUDE_MAX else scaled(v) for v in units]
+        units = [whole(v * SCALE) if PLAIN_MIN < v < MAGNITUDE_MAX else scaled(v) for v in units]
     return sum(units) if figure.role == "sum" else sum(unit * unit for unit in units)

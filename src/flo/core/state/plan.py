@@ -31,6 +31,7 @@ from flo.core.state.panes import PANES, SKETCH_PANES, Panes
 from flo.core.state.read import FieldPlan, field_plan, read_lines
 
 HELPERS: Mapping[str, object] = {
+    "state_whole": exact.whole,
     "state_exact": exact.exact,
     "state_number": exact.number,
     "state_scalar": exact.scalar,

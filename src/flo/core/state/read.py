@@ -62,11 +62,11 @@ def read_lines(window: Window, definition: StateDefinition) -> Iterator[str]:
             yield f"if not {lowest} <= {local} <= {highest}:"
             yield f"    state_refuse_int({local}, {definition.name!r})"
         case "sum":
-            yield f"{local} = float({raw('sum')}) * {UNSCALE!r}"
+            yield f"{local} = {raw('sum')} * {UNSCALE!r}"
         case "mean" if column and not column.is_scaled:
             yield f"{local} = {raw('sum')} / {raw('measured')}"
         case "mean":
-            yield f"{local} = float({raw('sum')}) * {UNSCALE!r} / {raw('measured')}"
+            yield f"{local} = {raw('sum')} * {UNSCALE!r} / {raw('measured')}"
         case "std":
             scale = SCALE_BITS if column and column.is_scaled else 0
             yield f"{local} = state_deviation({raw('measured')}, {raw('sum')}, {raw('square')}, {scale})"
