@@ -19,7 +19,7 @@ from datasketches import hll_sketch, tdigest_double
 
 from flo.core.expression.values import BoolKey, CelType, Duration, Timestamp, UInt
 from flo.core.state.accumulate import Pane
-from flo.core.state.entries import Cell, Entries, entries_of
+from flo.core.state.entries import Cell, Entries
 from flo.core.state.exact import StateError
 from flo.core.state.late import refill
 from flo.core.state.layout import MISSING, NEVER, SLOW, Figure, Missing, Window
@@ -27,6 +27,7 @@ from flo.core.state.panes import Panes, Ring
 from flo.core.state.sketches import Digest
 
 VERSION = 2
+IS_BIG_ENDIAN = sys.byteorder == "big"
 
 MISSING_CODE, INT_CODE, FRACTION_CODE, DIGEST_CODE, HLL_CODE, KEY_CODE, TYPE_CODE = range(1, 8)
 NUMBER_CODES: dict[type[int], int] = {UInt: 8, Timestamp: 9, Duration: 10}
@@ -132,31 +133,28 @@ def decode(windows: tuple[Window, ...], is_shared: bool, fingerprint: int, data:
 
 
 def _entries_out(window: Window, slots: Cell) -> list[Any]:
-    return [_bytes_of_array(v) if type(v) is array else v for v in entries_of(window, slots, 0)]
+    entries = slots[window.slot : window.start]
+    if IS_BIG_ENDIAN:
+        entries = [_swapped(values) for values in entries]
+    return [values.tobytes() if type(values) is array else values for values in entries]
 
 
 def _entries_in(held: list[Any]) -> Entries:
-    """Times are an array; what else is one, holds doubles."""
-    return [_array_of_bytes("d" if at else "q", v) if type(v) is bytes else v for at, v in enumerate(held)]
+    """Times are an array always; what else is one holds doubles."""
+    entries = [array("d" if at else "q", v) if type(v) is bytes else v for at, v in enumerate(held)]
+    return [_swapped(values) for values in entries] if IS_BIG_ENDIAN else entries
+
+
+def _swapped(values: Any) -> Any:
+    if type(values) is array:
+        values = values[:]
+        values.byteswap()
+    return values
 
 
 def _entries_of_1(window: Window, held: list[Any]) -> Entries:
     stride = 1 + len(window.columns)
     return [array("q", held[::stride]), *(held[column.index :: stride] for column in window.columns)]
-
-
-def _bytes_of_array(values: array[Any]) -> bytes:
-    if sys.byteorder == "big":
-        values = values[:]
-        values.byteswap()
-    return values.tobytes()
-
-
-def _array_of_bytes(typecode: str, raw: bytes) -> array[Any]:
-    values = array(typecode, raw)
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values
 
 
 def _held_out(held: Any) -> Any:

@@ -35,7 +35,7 @@ def entries_of(window: Window, cell: Cell, offset: int) -> Entries:
 
 def packed(column: Column, values: Any) -> Any:
     """The values in the most compact container that holds them exactly, 8 bytes each: doubles, none of them MISSING."""
-    if not column.is_double or type(values) is array or MISSING in values:
+    if type(values) is array or not column.is_double or MISSING in values:
         return values
     return array("d", values)
 

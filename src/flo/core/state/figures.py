@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flo.core.state.entries import Cell, decayed_mean, entries_of, rank
-from flo.core.state.exact import MAGNITUDE_MAX, PLAIN_MIN, SCALE, scaled, whole
+from flo.core.state.exact import PLAIN_MIN, SCALE, scaled, whole
 from flo.core.state.layout import MISSING, NEVER, Figure, Window
 from flo.core.state.panes import Panes
 from flo.core.state.sketches import distinct_count, quantile
@@ -128,11 +128,10 @@ def _ever(figure: Figure, cell: Cell, at: int) -> Any:
 
 def part(figure: Figure, values: Sequence[Any]) -> Any:
     """What these values contribute to a running figure; MISSING contributes nothing."""
-    if figure.role == "true":
-        return sum(v for v in values if v is not MISSING)
-    column = figure.column
-    assert column is not None
-    units: list[Any] = [v for v in values if v is not MISSING]
-    if column.is_scaled:
-        units = [whole(v * SCALE) if PLAIN_MIN < v < MAGNITUDE_MAX else scaled(v) for v in units]
-    return sum(units) if figure.role == "sum" else sum(unit * unit for unit in units)
+    assert figure.column is not None
+    units: list[Any]
+    if figure.column.is_scaled and figure.role != "true":
+        units = [whole(v * SCALE) if v > PLAIN_MIN else scaled(v) for v in values if v is not MISSING]
+    else:
+        units = [v for v in values if v is not MISSING]
+    return sum(unit * unit for unit in units) if figure.role == "square" else sum(units)

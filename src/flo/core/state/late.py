@@ -108,11 +108,17 @@ def _trim(window: Window, cell: Cell, offset: int, t: int) -> int:
 
 def blank(window: Window) -> list[Any]:
     """The slots of a window no signal has met."""
-    slots: list[Any] = [] if window.over_ns is None else [*no_entries(window), 0]
+    entries = [] if window.over_ns is None else [*no_entries(window), 0]
+    return entries + _blank_figures(window)
+
+
+def _blank_figures(window: Window) -> list[Any]:
+    is_ever = window.over_ns is None
+    first = window.slot if is_ever else window.start + 1
+    slots: list[Any] = []
     for figure in window.figures:
-        if figure.slot is None or figure.slot < window.slot + len(slots):
-            continue
-        slots += _blank_figure(figure, window.over_ns is None)
+        if figure.slot is not None and figure.slot == first + len(slots):
+            slots += _blank_figure(figure, is_ever)
     return slots
 
 
@@ -135,17 +141,17 @@ def _blank_figure(figure: Figure, is_ever: bool) -> list[Any]:
 def refill(window: Window, cell: Cell, offset: int, entries: Entries, newest: int) -> None:
     """Set a window's slots from the entries alone: start and running figures; what is kept lazily starts anew."""
     assert window.over_ns is not None
-    cell[offset + window.slot : offset + window.end] = blank(window)
     times, *columns = entries
-    if not times:
-        return
     columns = [packed(*both) for both in zip(window.columns, columns, strict=True)]
     start = bisect_right(times, newest - window.over_ns)
-    cell[offset + window.slot : offset + window.start + 1] = times, *columns, start
+    slots = [times, *columns, start, *_blank_figures(window)]
+    cell[offset + window.slot : offset + window.end] = slots
     for figure in window.figures:
         if figure.slot is None or figure.column is None:
             continue
-        values = [v for v in columns[figure.column.index - 1][start:] if v is not MISSING]
+        values = columns[figure.column.index - 1][start:]
+        if type(values) is list:
+            values = [value for value in values if value is not MISSING]
         if figure.role in ("true", "sum", "square"):
             cell[offset + figure.slot] = part(figure, values)
         elif figure.role in ("min", "max") and values:
