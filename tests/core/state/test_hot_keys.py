@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from typing import Any
 
 import pytest
@@ -122,6 +123,23 @@ def test_a_key_of_one_signal_is_small() -> None:
     step(cell, 1000, {"amount": 12.5})
     assert len(plan.encode(cell[2:])) < 40
     assert EVERY_PLAN.size(EVERY_PLAN.new_slots()) == 0
+
+
+def test_an_entry_takes_eight_bytes_for_its_time_and_each_double() -> None:
+    """Most of what a signal costs, once much state is held, is waiting for memory: see `layout`."""
+    plan = plan_of(
+        {
+            "n": Definition("count", "true", 10**6),
+            "total": Definition("sum", "amount", 10**6),
+            "dyn": Definition("sum", "anything", 10**6),
+        }
+    )
+    step, cell = step_of(plan), new_cell(plan)
+    for at in range(10_000):
+        step(cell, at, {"amount": at / 3, "anything": at})
+    times, amounts, anything = cell[4:7]
+    assert sys.getsizeof(times) + sys.getsizeof(amounts) + sys.getsizeof(anything) < 3 * 9 * 10_000
+    assert plan.read(cell[2:], 9_999)["dyn"] == sum(range(10_000))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import struct
+from array import array
 from typing import Any
 
 import pytest
 
-from flo.core.state import StateError
+from flo.core.state import StateError, codec
 
 from .oracle import Definition, Oracle
 from .running import new_cell, plan_of, step_of
@@ -70,6 +72,38 @@ def test_a_new_definition_counts_from_its_first_signal_and_is_exact_after_one_wi
         assert read["n"] == expected["n"]
         if t > 132:
             assert_reads(after, read, expected)
+
+
+def test_a_new_column_is_as_compact_as_the_others_once_every_entry_has_its_value() -> None:
+    old = plan_of({"n": Definition("count", "true", 10)})
+    plan = plan_of({"n": Definition("count", "true", 10), "total": Definition("sum", "amount", 10)})
+    cell, total = new_cell(old), plan.windows[0].columns[0]
+    step_of(old)(cell, 100, {"amount": 1.0})
+    cell[2:] = plan.migrate(old, cell[2:])
+    at = 2 + plan.windows[0].slot + total.index
+    kinds = []
+    for t in range(101, 140):
+        step_of(plan)(cell, t, {"amount": 1.0})
+        cell[2:] = plan.decode(plan.encode(cell[2:]))
+        kinds.append(type(cell[at]))
+    assert kinds[0] is list
+    assert kinds[-1] is array
+
+
+def test_stored_state_is_the_same_bytes_whatever_the_order_of_bytes_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On the other kind of machine arrays are swapped on their way out and in: twice swapped is as it was."""
+    plan = plan_of({"n": Definition("count", "true", 10), "total": Definition("sum", "amount", 10)})
+    cell = new_cell(plan)
+    step_of(plan)(cell, 100, {"amount": 1.0})
+    stored = plan.encode(cell[2:])
+    assert struct.pack("<q", 100) in stored
+    assert struct.pack("<d", 1.0) in stored
+    monkeypatch.setattr(codec, "IS_BIG_ENDIAN", not codec.IS_BIG_ENDIAN)
+    swapped = plan.encode(cell[2:])
+    assert struct.pack(">q", 100) in swapped
+    assert plan.decode(swapped) == cell[2:]
 
 
 def test_stored_state_of_another_plan_or_version_is_refused_by_name() -> None:
