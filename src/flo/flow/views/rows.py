@@ -53,7 +53,10 @@ def search_events(
                 decode_summary(header.summary).events
             ):
                 continue
-            group = decode_group(view.read(header.number).payload)
+            try:
+                group = decode_group(view.read(header.number).payload)
+            except LookupError:  # dropped by retention meanwhile, with all before it
+                return
             events = group.events()
             for place in range(len(events) - 1, -1, -1):
                 if (header.number, place) >= before:
@@ -75,8 +78,11 @@ def dead_letter_id(shard: int, block: int, place: int) -> str:
 def dead_letters(
     query: Mapping[str, str], gone: Mapping[int, Gone]
 ) -> Callable[[LedgerView, Place], Iterator[Found]]:
-    """`gone`: by shard, dead letters that were dropped or replayed, which are not listed."""
+    """`gone`: by shard, dead letters that were dropped or replayed, which are not listed. Those whose block went stand
+    behind the ledger's.
+    """
     check_query(query, DEAD_LETTER_KEYS, "dead letters")
+    since, until = query_time("since", query.get("since")), query_time("until", query.get("until"))
 
     def item(
         view: LedgerView, block: int, place: int, event: Event, group: GroupView
@@ -87,7 +93,25 @@ def dead_letters(
             return None
         return _dead_letter(dead_letter_id(view.shard, block, place), event)
 
-    return search_events(frozenset({"dead"}), query, item)
+    in_ledger = search_events(frozenset({"dead"}), query, item)
+
+    def search(view: LedgerView, before: Place) -> Iterator[Found]:
+        for found in in_ledger(view, before):
+            yield found
+            before = found[1]
+        # looked at behind the ledger: what went from there meanwhile is found here
+        for kept in view.letters.find((0, -1), min(before, (view.first_block(), -1)), reverse=True):
+            place, letter = (kept.block, kept.place), kept.letter
+            if since is not None and kept.decided_ns < since:
+                return
+            if (
+                (until is None or kept.decided_ns <= until)
+                and not gone[view.shard].has(*place)
+                and _matches(letter, query, ("loop", "reason", "key"))
+            ):
+                yield kept.decided_ns, place, _dead_letter(dead_letter_id(view.shard, *place), letter)
+
+    return search
 
 
 def find_dead_letter(views: Mapping[int, LedgerView], text: str) -> dict[str, Any]:
@@ -96,16 +120,12 @@ def find_dead_letter(views: Mapping[int, LedgerView], text: str) -> dict[str, An
     if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
         raise NotFound(f'"{text[:60]}" is not a dead letter id: they look like 0-1023-0')
     shard, block, place = (int(part) for part in parts)
-    try:
-        group = decode_group(views[shard].read(block).payload)
-        event = group.events()[place]
-    except LookupError:
-        raise NotFound(f"no dead letter {text}: `flo dead list` shows those there are") from None
-    if not isinstance(event, DeadLetter):
+    stored = _stored(views[shard], block, place) if shard in views else None
+    if stored is None:
         raise NotFound(f"no dead letter {text}: `flo dead list` shows those there are")
+    event, raw = stored
     found = _dead_letter(text, event)
-    if event.signal is not None:
-        raw = group.raws()[event.signal]
+    if raw is not None:
         found["bytes"] = raw.decode("utf-8", "replace")
         envelope = parse_signal(raw)
         found["signal"] = {
@@ -115,6 +135,19 @@ def find_dead_letter(views: Mapping[int, LedgerView], text: str) -> dict[str, An
             "time": envelope.time,
         }
     return found
+
+
+def _stored(view: LedgerView, block: int, place: int) -> tuple[DeadLetter, bytes | None] | None:
+    """A dead letter and its signal's bytes: from the ledger, or kept beyond it; one that left stays to be shown."""
+    try:
+        group = decode_group(view.read(block).payload)
+        event = group.events()[place]
+    except LookupError:
+        kept = next(view.letters.find((block, place - 1), (block, place + 1)), None)
+        return None if kept is None else (kept.letter, kept.raw)
+    if not isinstance(event, DeadLetter):
+        return None
+    return event, None if event.signal is None else group.raws()[event.signal]
 
 
 def _dead_letter(own_id: str, event: DeadLetter) -> dict[str, Any]:
