@@ -2,8 +2,9 @@
 
     magic | record (the period, what left in it) | record (the letters of one block) ... | record (end)
 
-A record is kind u8, three zero bytes, length u32, checksum u32, four zero bytes, block u64, then msgpack with zstd. Files
-are written whole, before their period is dropped, and never changed; they leave whole.
+A record is kind u8, three zero bytes, length u32, block u64, checksum u32 of its bytes, checksum u32 of all before, then
+its bytes: msgpack with zstd, none at the end. All little endian. Files are written whole, before their period is dropped,
+and never changed; they leave whole.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from flo.stores.ledger.segment import Cursor, refused, write_all
 MAGIC: Final = b"FLODEAD1"
 TEMPORARY: Final = ".tmp"
 SECOND_NS: Final = 1_000_000_000
-_RECORD: Final = struct.Struct("<BxxxIIxxxxQ")
+_RECORD: Final = struct.Struct("<BxxxIQII")
 _HEAD, _LETTERS, _END = 1, 2, 3
 _NAME = re.compile(r"(\d{20})-(\d{20})-(\d{12})\.letters\Z")
 
@@ -176,9 +177,14 @@ class LetterStore:
 
 
 def _append(file: File, offset: int, kind: int, block: int, data: bytes) -> int:
-    packed = zstandard.ZstdCompressor(level=1).compress(data)
-    write_all(file, offset, _RECORD.pack(kind, len(packed), crc32(packed, kind), block) + packed)
+    packed = zstandard.ZstdCompressor(level=1).compress(data) if data else b""
+    write_all(file, offset, _fields(kind, len(packed), block, crc32(packed)) + packed)
     return offset + _RECORD.size + len(packed)
+
+
+def _fields(kind: int, length: int, block: int, checksum: int) -> bytes:
+    fields = _RECORD.pack(kind, length, block, checksum, 0)
+    return fields[:-4] + crc32(fields[:-4]).to_bytes(4, "little")
 
 
 def _records(file: File, path: str) -> Iterator[_Stored]:
@@ -187,7 +193,9 @@ def _records(file: File, path: str) -> Iterator[_Stored]:
     if bytes(cursor.take(0, len(MAGIC))) != MAGIC:
         raise _corrupt(path, 0)
     while len(fields := cursor.take(offset, _RECORD.size)) == _RECORD.size:
-        kind, length, checksum, block = _RECORD.unpack(fields)
+        kind, length, block, checksum, _ = _RECORD.unpack(fields)
+        if bytes(fields) != _fields(kind, length, block, checksum):
+            break
         yield _Stored(kind, block, offset + _RECORD.size, length, checksum)
         if kind == _END:
             return
@@ -200,7 +208,7 @@ def _read(file: File, path: str, stored: _Stored) -> bytes:
         packed = file.read(stored.offset, stored.length)
     except OSError as error:
         raise refused("reading", path, error) from error
-    if len(packed) != stored.length or crc32(packed, stored.kind) != stored.checksum:
+    if len(packed) != stored.length or crc32(packed) != stored.checksum:
         raise _corrupt(path, stored.offset)
     return zstandard.ZstdDecompressor().decompress(packed)
 
