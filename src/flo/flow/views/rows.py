@@ -9,6 +9,7 @@ from flo.core.errors import UsageError
 from flo.core.record import (
     CommandIssued,
     CommandOutcome,
+    CommandReissued,
     DeadLetter,
     Event,
     GroupView,
@@ -168,23 +169,54 @@ def _dead_letter(own_id: str, event: DeadLetter) -> dict[str, Any]:
 # -- commands ---------------------------------------------------------------------------------------------
 
 
+COMMAND_EVENTS = frozenset({"command", "reissued", "outcome"})
+
+Ends = dict[str, CommandOutcome | None]
+"""The newest word on commands, by key, met on the way back to where they were issued. None: sent again, no end since."""
+
+
+def _meet(event: Event, ends: Ends) -> None:
+    if isinstance(event, CommandOutcome):
+        ends.setdefault(event.command_key, event)
+    elif isinstance(event, CommandReissued):
+        ends.setdefault(event.command.key, None)  # whatever it had come to before
+
+
+def ends_behind(view: LedgerView, before: Place, ends: Ends) -> None:
+    """Gather what pages before this place have met."""
+    for header in view.headers(view.last_block(), before[0]):
+        if COMMAND_EVENTS & set(decode_summary(header.summary).events):
+            try:
+                events = decode_group(view.read(header.number).payload).events()
+            except LookupError:  # dropped by retention meanwhile, with all before it
+                return
+            for place in range(len(events) - 1, -1, -1):
+                event = events[place]
+                if (header.number, place) < before:
+                    break
+                if isinstance(event, CommandIssued):
+                    ends.pop(event.command.key, None)
+                else:
+                    _meet(event, ends)
+
+
 def commands(
-    query: Mapping[str, str], open_commands: Mapping[str, OpenCommand], outcomes: dict[str, CommandOutcome]
+    query: Mapping[str, str], open_commands: Mapping[str, OpenCommand], ends: Ends
 ) -> Callable[[LedgerView, Place], Iterator[Found]]:
-    """Newest first, so an outcome is met before the command it belongs to: `outcomes` gathers them on the way."""
+    """Newest first, so an outcome is met before the command it belongs to: `ends` gathers them on the way. A command that
+    was sent again has one row, where it was issued, with what it is now.
+    """
     check_query(query, COMMAND_KEYS, "commands")
 
     def item(
         view: LedgerView, block: int, place: int, event: Event, group: GroupView
     ) -> dict[str, Any] | None:
-        if isinstance(event, CommandOutcome):
-            outcomes.setdefault(event.command_key, event)
-            return None
         if not isinstance(event, CommandIssued):
+            _meet(event, ends)
             return None
         command = event.command
         # its own outcome is not asked for again: over a whole ledger they would fill memory
-        outcome, waiting = outcomes.pop(command.key, None), open_commands.get(command.key)
+        outcome, waiting = ends.pop(command.key, None), open_commands.get(command.key)
         status = (
             outcome.outcome if outcome is not None else waiting.state if waiting is not None else "pending"
         )
@@ -216,7 +248,7 @@ def commands(
             "result": None if outcome is None else outcome.result,
         }
 
-    return search_events(frozenset({"command", "outcome"}), query, item)
+    return search_events(COMMAND_EVENTS, query, item)
 
 
 # -- iterations -------------------------------------------------------------------------------------------
