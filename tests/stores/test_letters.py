@@ -89,3 +89,7 @@ def test_a_full_disk_refuses_openly_and_leaves_no_half_file() -> None:
         store.write(KeptPeriod(1, 60, HOUR), [], many)
     assert store.periods() == []
     assert list(store.find((0, -1), LAST)) == []
+    assert disk.listdir(store.directory) == []  # nor takes it any room
+    disk.capacity_bytes = None
+    store.write(KeptPeriod(1, 60, HOUR), [], many)
+    assert list(store.find((0, -1), LAST)) == many

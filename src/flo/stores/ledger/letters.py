@@ -9,6 +9,7 @@ and never changed; they leave whole.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 from collections.abc import Iterable, Iterator
@@ -121,8 +122,14 @@ class LetterStore:
             self._disk.rename(temporary, path)
             self._disk.sync_directory(self.directory)
         except OSError as error:
+            self._give_up(temporary)
             raise refused("writing", path, error) from error
         return written
+
+    def _give_up(self, temporary: str) -> None:
+        """On a full disk a half file takes room that is needed to write it whole."""
+        with contextlib.suppress(OSError):
+            self._disk.remove(temporary)
 
     def remove(self, period: KeptPeriod) -> None:
         """Give up a period's letters; durable on return."""
