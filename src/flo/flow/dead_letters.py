@@ -85,7 +85,7 @@ def find_letters(
     meanwhile, some may be passed over, or `LookupError` is raised: ask again if `first_block` is another afterwards.
     """
     oldest = view.first_block()
-    kept = view.letters.find((after[0], -1), (min(oldest, last_block + 1), -1))
+    kept = _kept(view, asked, after[0], min(oldest - 1, last_block))
     for _, of_block in groupby(kept, key=lambda letter: letter.block):
         yield from _kept_of_block(view.shard, list(of_block), asked, after, gone)
     after = max(after, (oldest, -1))
@@ -118,6 +118,16 @@ def find_letters(
             yield Found(own_id, (number, place), event, replay)
 
 
+def _kept(view: LedgerView, asked: Wanted, first: int, last: int) -> Iterator[KeptLetter]:
+    """Those of blocks that went; of named blocks alone where ids are asked for."""
+    if asked.ids is None:
+        yield from view.letters.find((first, -1), (last + 1, -1))
+        return
+    for block in _named_blocks(view.shard, asked.ids):
+        if first <= block <= last:
+            yield from view.letters.find((block, -1), (block + 1, -1))
+
+
 def _kept_of_block(
     shard: int, letters: list[KeptLetter], asked: Wanted, after: Place, gone: Gone
 ) -> Iterator[Found]:
@@ -143,20 +153,18 @@ def _blocks(view: LedgerView, asked: Wanted, first: int, last: int) -> Iterator[
     if asked.ids is None:
         yield from blocks_with(view, frozenset({"dead"}), max(first, 1), last)
         return
-    named = sorted(
-        {
-            int(block)
-            for shard, block, _ in (each.split("-") for each in asked.ids)
-            if int(shard) == view.shard
-        }
-    )
-    for number in named:
+    for number in _named_blocks(view.shard, asked.ids):
         if first <= number <= last:
             try:
                 view.read(number)
             except LookupError:
                 continue  # never written, or lost
             yield number
+
+
+def _named_blocks(shard: int, ids: Collection[str]) -> list[int]:
+    named = (each.split("-") for each in ids)
+    return sorted({int(block) for of_shard, block, _ in named if int(of_shard) == shard})
 
 
 def find_command(view: LedgerView, letter: DeadLetter, block: int) -> Command | None:
