@@ -32,7 +32,7 @@ def test_a_command_that_its_dead_letter_does_not_hold_is_looked_for_in_its_block
     )
     write(ledger, [letter, DeadLetter(loop="pay", reason="silent", detail="", at_ns=2, command_key="gone/0")])
     view = WriterView(ledger)
-    assert left_in(view, 2, 2) == (Gone(), [])
+    assert left_in(view, 2, 2, 2) == (Gone(), [])
     kept = list(letters_to_keep(view, 2, 2, Gone()))
     assert [(each.block, each.place, each.letter.command) for each in kept] == [(2, 0, COMMAND), (2, 1, None)]
     ledger.close()

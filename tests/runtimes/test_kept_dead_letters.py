@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.sim.pausing import BEFORE, LENIENT, PAY, decided_ids, files, made
 
+from flo.core.errors import CorruptLedger
 from flo.core.record import DeadLetter, DeadLetterDropped, SignalsReplayed, decode_group
 from flo.engines.stub import loses_answer, rejects
 from flo.ports.service import DeadLetterOrder, NotFound
@@ -56,7 +57,9 @@ async def retain(simulation: Simulation) -> list[str]:
     assert isinstance(port, LocalShard)
     await port._opened.checkpointer.take(base=True)
     await port._opened.checkpointer.take(base=True)
-    return await retention_of(port).once()
+    retention = retention_of(port)
+    await retention.drop_letters()
+    return await retention.drop_periods()
 
 
 def events(simulation: Simulation, kind: type[Any]) -> list[Any]:
@@ -88,6 +91,12 @@ async def one_an_hour(simulation: Simulation, many: int) -> list[str]:
         await simulation.runtime.ingest([made(number, amount=None, total=number)])
         await simulation.advance(HOUR)
     return await listed(simulation)
+
+
+async def one_an_hour_more(simulation: Simulation, many: int) -> None:
+    for number in range(many):
+        await simulation.runtime.ingest([made(1_000 + number, amount=None)])
+        await simulation.advance(HOUR)
 
 
 async def started(seed: int) -> Simulation:
@@ -210,8 +219,34 @@ async def test_kept_dead_letters_expire_by_whole_periods_and_that_is_said(
         await simulation.runtime.dead_letter(ids[-1])
     await simulation.advance(20 * HOUR)
     await retain(simulation)
+    await retain(simulation)
     assert await listed(simulation) == []
     assert simulation.disk.listdir("/simulated/shard-0/letters") == []
+    await simulation.stop()
+
+
+async def test_a_damaged_file_of_kept_dead_letters_is_named_and_does_not_keep_the_ledger_from_dropping() -> (
+    None
+):
+    simulation = await started(7)
+    await one_an_hour(simulation, 4)
+    assert await retain(simulation)
+    directory = "/simulated/shard-0/letters"
+    path = f"{directory}/{simulation.disk.listdir(directory)[0]}"
+    simulation.disk.flip_bit(path, 8 * (simulation.disk.size(path) - 30))
+    with pytest.raises(CorruptLedger, match=path):
+        await listed(simulation)
+    await one_an_hour_more(simulation, 10)
+    retention = retention_of(simulation.runtime._ports[0])
+    with pytest.raises(CorruptLedger, match=path):
+        await retention.drop_letters()
+    (port,) = simulation.runtime._ports
+    assert isinstance(port, LocalShard)
+    for _ in range(2):
+        await port._opened.checkpointer.take(base=True)
+    assert await retention.drop_periods()
+    simulation.disk.remove(path)  # as the message says
+    assert await listed(simulation)
     await simulation.stop()
 
 
@@ -261,7 +296,7 @@ async def test_kept_dead_letters_are_found_beside_workers_and_replayed_once(tmp_
     await today.offer([made(9)])
     for _ in range(2):
         await today._opened.checkpointer.take(base=True)
-    assert await retention_of(today).once()
+    assert await retention_of(today).drop_periods()
     await today.stop()
     (line,) = await open_reader(data).loops()
     assert (line["decisions"], line["needs_attention"]) == (1, ["3 dead letters"])

@@ -21,15 +21,15 @@ DEAD = frozenset({"dead"})
 DROPPED = frozenset({"dropped"})
 
 
-def left_in(view: LedgerView, first: int, last: int) -> tuple[Gone, list[LetterLeft]]:
-    """Which dead letters left in these blocks, and those among them that are of blocks before and kept still."""
-    oldest = next((letter.block for letter in view.letters.find((0, -1), (first, -1))), first)
+def left_in(view: LedgerView, first: int, last: int, since: int) -> tuple[Gone, list[LetterLeft]]:
+    """Which dead letters left in these blocks, and those among them that are of blocks before, from `since` on: the
+    oldest block that kept ones are of."""
     gone, before = Gone(), []
     for number in blocks_with(view, DROPPED, first, last):
         for event in decode_group(view.read(number).payload).events():
             if isinstance(event, DeadLetterDropped):
                 block, place = gone.add(event)
-                if oldest <= block < first:
+                if since <= block < first:
                     before.append(LetterLeft(block, place, event.how == "replayed", event.loop))
     return gone, before
 

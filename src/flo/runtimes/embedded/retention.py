@@ -47,18 +47,14 @@ class Retention:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(EVERY_S)
-            try:
-                await self.once()
-            except (StorageUnavailable, CorruptLedger) as error:
-                log.warning("old periods could not be dropped: %s", error)
+            for drop in (self.drop_letters, self.drop_periods):  # in this order: the second may need the room
+                try:
+                    await drop()
+                except (StorageUnavailable, CorruptLedger) as error:
+                    log.warning("what is old could not be dropped: %s", error)
 
-    async def once(self) -> list[str]:
-        """Drop what may go; returns the ledger's files that went."""
-        dropped = await self._drop_periods()
-        await self._drop_letters()
-        return dropped
-
-    async def _drop_periods(self) -> list[str]:
+    async def drop_periods(self) -> list[str]:
+        """Drop periods of the ledger that may go; returns the files that went."""
         definition = self._definition()
         # signals are the de-duplication marks too: a ledger shorter than that window would forget duplicates
         kept_ns = max(definition.retention.ledger_ns, definition.dedupe_ns)
@@ -82,16 +78,18 @@ class Retention:
     def _keep_letters(self, period: KeptPeriod) -> None:
         letters = self._shard.ledger.letters
         first, last = period.first_block, period.last_block
-        if any(each.last_block == last for each in letters.periods()):
+        kept_before = letters.periods()
+        if any(each.last_block == last for each in kept_before):
             return  # written down before a crash, which may have left only a part of the period
-        gone, left = left_in(self._view, first, last)
+        since = kept_before[0].first_block if kept_before else first
+        gone, left = left_in(self._view, first, last, since)
         kept = letters.write(period, left, letters_to_keep(self._view, first, last, gone))
         if kept:
             log.info("dead letters outlive blocks %d to %d: %s", first, last, _by_loop(kept))
 
     # -- dead letters -------------------------------------------------------------------------------------
 
-    async def _drop_letters(self) -> None:
+    async def drop_letters(self) -> None:
         """Let dead letters go whose time is over, with their whole period: first it is said, then it is done."""
         kept_ns = self._definition().retention.dead_letters_ns
         before_ns = self._shard.clock.now_ns() - kept_ns

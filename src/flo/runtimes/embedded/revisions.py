@@ -56,16 +56,13 @@ class Revisions:
             if isinstance(answer, BaseException):
                 failed[port.number] = answer
         fatal = [error for error in failed.values() if not isinstance(error, UnavailableError)]
-        if not fatal and len(failed) < len(self._ports):
-            for number, error in failed.items():
-                log.warning("shard %d has not confirmed revision %s yet: %s", number, bundle.revision, error)
-                self._bring(number, by)
-        elif self._in_force() is not None:
-            for port in self._ports:
+        if fatal or len(failed) == len(self._ports):
+            for port in self._ports if self._in_force() is not None else ():
                 self._bring(port.number, f"not changed: {by}")
-        for error in fatal or failed.values():
-            if fatal or len(failed) == len(self._ports):
-                raise error
+            raise next(iter(fatal or failed.values()))
+        for number, error in failed.items():
+            log.warning("shard %d has not confirmed revision %s yet: %s", number, bundle.revision, error)
+            self._bring(number, by)
 
     def came_back(self, number: int, revision: str) -> None:
         """A worker was started again: where it runs another revision, nothing is routed until it runs the one in force."""

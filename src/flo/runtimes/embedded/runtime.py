@@ -294,7 +294,8 @@ class EmbeddedRuntime(ObservedService, LedgerQueries):
     def resume_shard(self, number: int, revision: str) -> None:
         """A shard came back from a crash: its open commands are taken up, those already under way stay as they are."""
         port = self._ports[number]
-        self._revisions.came_back(number, revision)
+        if not self._stopping:
+            self._revisions.came_back(number, revision)
         port.tell_models(self._models)
         self._office.forget(number)
         self._pipelines.take_up(port)
