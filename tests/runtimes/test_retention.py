@@ -46,7 +46,7 @@ async def drop(simulation: Simulation) -> list[str]:
     assert isinstance(port, LocalShard)
     await port._opened.checkpointer.take(base=True)
     await port._opened.checkpointer.take(base=True)
-    return await Retention(port.shard, port._opened.store, lambda: port.book.definition).once()
+    return await Retention(port.shard, port._opened.store, lambda: port.book.definition).drop_periods()
 
 
 async def test_a_decision_of_a_dropped_period_is_clearly_not_found_and_later_ones_stay() -> None:
@@ -105,7 +105,7 @@ async def test_nothing_goes_that_a_restart_would_replay() -> None:
     (port,) = simulation.runtime._ports
     assert isinstance(port, LocalShard)
     retention = Retention(port.shard, port._opened.store, lambda: port.book.definition)
-    assert await retention.once() == []  # no checkpoint yet
+    assert await retention.drop_periods() == []  # no checkpoint yet
     assert await drop(simulation)
     await simulation.stop()
 

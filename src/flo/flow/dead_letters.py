@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from flo.core.command import Command
 from flo.core.errors import UsageError
-from flo.core.record import CommandIssued, CommandReissued, DeadLetter, decode_group
+from flo.core.record import CommandIssued, CommandReissued, DeadLetter, KeptLetter, decode_group
 from flo.flow.mark_blocks import MARK_REFUSED
 from flo.flow.recorded import blocks_with, recorded
-from flo.flow.redecide import Letter
+from flo.flow.redecide import Letter, Recorded
 from flo.flow.views.decisions import query_time
 from flo.flow.views.gone import Gone
 from flo.flow.views.rows import DEAD_LETTER_KEYS, check_query, dead_letter_id
@@ -80,7 +81,14 @@ class Found:
 def find_letters(
     view: LedgerView, asked: Wanted, after: Place, last_block: int, gone: Gone
 ) -> Iterator[Found]:
-    """Those that are still here, behind a place, up to a block, oldest first."""
+    """Those that are still here, behind a place, up to a block, oldest first. Where a period of the ledger is dropped
+    meanwhile, some may be passed over, or `LookupError` is raised: ask again if `first_block` is another afterwards.
+    """
+    oldest = view.first_block()
+    kept = _kept(view, asked, after[0], min(oldest - 1, last_block))
+    for _, of_block in groupby(kept, key=lambda letter: letter.block):
+        yield from _kept_of_block(view.shard, list(of_block), asked, after, gone)
+    after = max(after, (oldest, -1))
     for number in _blocks(view, asked, after[0], last_block):
         raws: list[bytes] = []
         group = decode_group(view.read(number).payload)
@@ -110,28 +118,59 @@ def find_letters(
             yield Found(own_id, (number, place), event, replay)
 
 
+def _kept(view: LedgerView, asked: Wanted, first: int, last: int) -> Iterator[KeptLetter]:
+    """Those of blocks that went; of named blocks alone where ids are asked for."""
+    if asked.ids is None:
+        yield from view.letters.find((first, -1), (last + 1, -1))
+        return
+    for block in _named_blocks(view.shard, asked.ids):
+        if first <= block <= last:
+            yield from view.letters.find((block, -1), (block + 1, -1))
+
+
+def _kept_of_block(
+    shard: int, letters: list[KeptLetter], asked: Wanted, after: Place, gone: Gone
+) -> Iterator[Found]:
+    """Dead letters whose block went."""
+    for kept in letters:
+        place = kept.block, kept.place
+        own_id = dead_letter_id(shard, *place)
+        if place <= after or gone.has(*place) or not asked.fits(kept.letter, own_id):
+            continue
+        if kept.raw is None:
+            yield Found(own_id, place, kept.letter, None)
+            continue
+        sibling = kept.sibling or any(
+            other.raw is not None and other.row == kept.row and gone.was_replayed(other.block, other.place)
+            for other in letters
+        )
+        loops = [kept.letter.loop]
+        signal = Recorded(kept.block, kept.row, kept.decided_ns, kept.raw, kept.context, loops)
+        yield Found(own_id, place, kept.letter, Letter(own_id, signal, kept.refused, sibling))
+
+
 def _blocks(view: LedgerView, asked: Wanted, first: int, last: int) -> Iterator[int]:
     if asked.ids is None:
         yield from blocks_with(view, frozenset({"dead"}), max(first, 1), last)
         return
-    named = sorted(
-        {
-            int(block)
-            for shard, block, _ in (each.split("-") for each in asked.ids)
-            if int(shard) == view.shard
-        }
-    )
-    for number in named:
+    for number in _named_blocks(view.shard, asked.ids):
         if first <= number <= last:
             try:
                 view.read(number)
             except LookupError:
-                continue  # dropped by retention, or never written
+                continue  # never written, or lost
             yield number
+
+
+def _named_blocks(shard: int, ids: Collection[str]) -> list[int]:
+    named = (each.split("-") for each in ids)
+    return sorted({int(block) for of_shard, block, _ in named if int(of_shard) == shard})
 
 
 def find_command(view: LedgerView, letter: DeadLetter, block: int) -> Command | None:
     """The command of a dead letter, as it was issued last; None where the ledger has it no more."""
+    if letter.command is not None:
+        return letter.command
     first = max(1, block - COMMAND_BLOCKS_BACK_MAX)
     if letter.decision_id:  # nearly always in the block of its decision
         of_decision = int(letter.decision_id.split("-")[1])

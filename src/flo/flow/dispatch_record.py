@@ -102,6 +102,7 @@ class Recorder:
             command_key=command.key,
             decision_id=command.decision_id,
             key=command.loop_key,
+            command=command,
         )
 
 

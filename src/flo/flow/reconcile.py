@@ -250,6 +250,7 @@ class Reconciler(OpenWork):
             command_key=command.key,
             decision_id=command.decision_id,
             key=command.loop_key,
+            command=command,
         )
         self.dead(letter, group)
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from flo.core.errors import StorageUnavailable
+from flo.ports.disk import Disk
 from flo.stores.bundle_directory import read_directory
+from flo.stores.disk import LocalDisk
+from flo.stores.ledger.segment import write_all
 
 
 class BundleArchive:
     """`<data>/bundles/<revision>/`, one directory of files each. Written whole or not at all; never changed."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, disk: Disk | None = None) -> None:
+        """`disk`: what they are written to, where it is not this machine's; they are read from this machine's."""
         self._root = data / "bundles"
+        self._disk = LocalDisk() if disk is None else disk
 
     def path(self, revision: str) -> Path:
         return self._root / revision
@@ -35,28 +38,29 @@ class BundleArchive:
         return path.read_bytes() if path.is_file() else None
 
     def keep(self, revision: str, files: Mapping[str, bytes]) -> None:
-        """Durable on return. Keeping what is kept changes nothing."""
-        if self.has(revision):
+        """Durable on return, with every folder in it. Keeping what is kept changes nothing."""
+        disk, root = self._disk, str(self._root)
+        if disk.exists(str(self.path(revision))):
             return
-        temporary = self._root / f".{revision}.new"
+        temporary = f"{root}/.{revision}.new"
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
+            folders = {root, temporary}
             for name, content in files.items():
-                target = temporary / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.rename(self.path(revision))
-            _sync_directory(self._root)
+                path = f"{temporary}/{name}"
+                folder = path.rpartition("/")[0]
+                disk.makedirs(folder)
+                folders.add(folder)
+                if disk.exists(path):  # left by a crash
+                    disk.remove(path)
+                file = disk.create(path)
+                try:
+                    write_all(file, 0, content)
+                    file.sync()
+                finally:
+                    file.close()
+            for folder in sorted(folders, reverse=True):
+                disk.sync_directory(folder)
+            disk.rename(temporary, str(self.path(revision)))
+            disk.sync_directory(root)
         except OSError as error:
             raise StorageUnavailable(f"the bundle could not be kept in {self._root}: {error}") from error
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

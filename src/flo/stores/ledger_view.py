@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flo.ports.store import StoredBlock, StoredHeader
-from flo.stores.ledger import BlockMissing, Ledger, LedgerReader
+from flo.stores.ledger import CODEC_LOST, BlockMissing, Ledger, LedgerReader
+from flo.stores.ledger.reading import ReadableBlocks
 
 
 class WriterView:
@@ -14,6 +15,10 @@ class WriterView:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.shard = ledger.shard
+        self.letters = ledger.letters
+
+    def first_block(self) -> int:
+        return self._ledger.first_block
 
     def last_block(self) -> int:
         return self._ledger.durable_block
@@ -25,8 +30,7 @@ class WriterView:
             raise KeyError(str(missing)) from None
 
     def headers(self, last: int, first: int = 0) -> Iterator[StoredHeader]:
-        first = max(first, self._ledger.first_block)
-        return self._ledger.scan(first=first, last=last, reverse=True, headers_only=True)
+        return _headers(self._ledger, last, first)
 
 
 class ReaderView:
@@ -35,6 +39,11 @@ class ReaderView:
     def __init__(self, reader: LedgerReader) -> None:
         self._reader = reader
         self.shard = reader.shard
+        self.letters = reader.letters
+
+    def first_block(self) -> int:
+        self._reader.refresh()
+        return self._reader.first_block
 
     def last_block(self) -> int:
         return self._reader.refresh()
@@ -53,5 +62,16 @@ class ReaderView:
             raise KeyError(str(missing)) from None
 
     def headers(self, last: int, first: int = 0) -> Iterator[StoredHeader]:
-        first = max(first, self._reader.first_block)
-        return self._reader.scan(first=first, last=last, reverse=True, headers_only=True)
+        return _headers(self._reader, last, first)
+
+
+def _headers(blocks: ReadableBlocks, last: int, first: int) -> Iterator[StoredHeader]:
+    """Newest first, to the oldest there is, or was until it was dropped meanwhile."""
+    oldest = blocks.first_block
+    try:
+        for header in blocks.scan(first=max(first, oldest), last=last, reverse=True, headers_only=True):
+            if header.codec != CODEC_LOST:  # holds only its place: nobody knows what was in it
+                yield header
+    except BlockMissing:
+        if blocks.first_block == oldest:
+            raise

@@ -42,6 +42,7 @@ def test_the_example_of_the_design_reads_without_problems() -> None:
     assert definition.pipelines["fraud"].on_call == "oncall"
     assert definition.dependencies["profiles"].deadline_s == 0.02
     assert definition.retention.ledger_ns == 30 * 86_400 * S
+    assert definition.retention.dead_letters_ns == 90 * 86_400 * S
 
     loop = definition.loops["fraud-score"]
     assert (loop.on, loop.contract, loop.ttl_ns, loop.hops) == (

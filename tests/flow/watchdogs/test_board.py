@@ -61,6 +61,13 @@ def test_the_board_is_bounded_and_what_was_reported_longest_ago_leaves() -> None
     assert not board.holds("flo.loop.quiet", "s2")
     assert board.holds("flo.loop.quiet", "s3")
     assert board.counts() == {"flo.loop.quiet": FINDINGS_MAX}
+    board.keep(lambda finding: finding.subject != "s7")
+    later = Board(lambda finding: None)
+    later.restore(board.snapshot())
+    for number in range(3):
+        later.report(found(f"t{number}", FINDINGS_MAX + number))
+    gone = [n for n in range(3, 20) if not later.holds("flo.loop.quiet", f"s{n}")]
+    assert gone == [3, 4, 7]
 
 
 def test_what_held_in_an_earlier_life_holds_on_and_is_not_raised_again() -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from flo.core.bundle.document import MapNode, Node, ScalarNode
 from flo.core.bundle.names import Names
+from flo.core.bundle.quantities import format_duration
 from flo.core.bundle.report import Report, nearest
 from flo.core.bundle.section import Section, map_entries, read_section, texts_with_places
 from flo.core.bundle.settings import NAME, NAME_HELP, EngineKind, Setting
@@ -70,13 +71,25 @@ def read_flo_file(
     for key, value in _named(section, "pipelines", report):
         read.pipelines[key.text] = _pipeline(key, value, names, homes, report)
     if section.wrote("retention"):
-        kept = read_section(
-            section.nodes["retention"], RETENTION_KEYS, "`retention`", report, UNBUILT_RETENTION_KEYS
-        )
-        read.retention = RetentionDefinition(ledger_ns=kept["ledger"])
+        read.retention = _retention(section.nodes["retention"], report)
     if section.wrote("watchdogs"):
         read.watchdogs = read_watchdogs(section.nodes["watchdogs"], report)
     return read
+
+
+def _retention(node: Node, report: Report) -> RetentionDefinition:
+    kept = read_section(node, RETENTION_KEYS, "`retention`", report, UNBUILT_RETENTION_KEYS)
+    ledger_ns, letters_ns = kept["ledger"], kept["dead_letters"]
+    if letters_ns is None:
+        return RetentionDefinition(ledger_ns, max(RetentionDefinition().dead_letters_ns, ledger_ns))
+    if letters_ns < ledger_ns:
+        report.add(
+            kept.place_of("dead_letters"),
+            f"`retention`: `dead_letters` ({format_duration(letters_ns)}) is shorter than `ledger` "
+            f"({format_duration(ledger_ns)}), which keeps them in any case",
+            "make it as long or longer, or shorten `ledger`",
+        )
+    return RetentionDefinition(ledger_ns, letters_ns)
 
 
 def _named(section: Section, name: str, report: Report) -> list[tuple[ScalarNode, Node]]:

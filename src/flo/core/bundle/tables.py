@@ -113,6 +113,12 @@ DEPENDENCY_KEYS: Mapping[str, Setting] = {
 
 RETENTION_KEYS: Mapping[str, Setting] = {
     "ledger": Setting("duration", default="30d", minimum="1h", help="Signals, decisions and commands"),
+    "dead_letters": Setting(
+        "duration",
+        minimum="1h",
+        help="Dead letters that nobody has decided about; not shorter than `ledger`. Left out: 90d, or as `ledger` if "
+        "that is longer",
+    ),
 }
 
 LOOP_KEYS: Mapping[str, Setting] = {
@@ -263,7 +269,6 @@ UNBUILT_RULE_KEYS: Mapping[str, str] = {
 }
 UNBUILT_RETENTION_KEYS: Mapping[str, str] = {
     "state": "leave it out: the state of every key is kept",
-    "dead_letters": "leave it out: dead letters are kept as long as the ledger",
 }
 UNBUILT_ACTION_KEYS: Mapping[str, str] = {"settle": "use `once_within` on the rule to keep changes apart"}
 

@@ -215,9 +215,10 @@ class PipelineDefinition:
 
 @dataclass(frozen=True, slots=True)
 class RetentionDefinition:
-    """How long the ledger's periods are kept."""
+    """How long things are kept: the ledger's periods, and the dead letters in them that nobody has decided about."""
 
     ledger_ns: int = 30 * 86_400_000_000_000
+    dead_letters_ns: int = 90 * 86_400_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from flo.core.record.event import (
     SignalsReplayed,
 )
 from flo.core.record.group import DecisionSection, Group, GroupView, decode_group, encode_group
+from flo.core.record.kept import KeptLetter, KeptPeriod, LetterLeft
 
 __all__ = [
     "Answered",
@@ -35,7 +36,10 @@ __all__ = [
     "Group",
     "GroupView",
     "IterationClosed",
+    "KeptLetter",
+    "KeptPeriod",
     "Killed",
+    "LetterLeft",
     "Note",
     "PipelinePaused",
     "PipelineResumed",

@@ -72,6 +72,7 @@ class DeadLetter(_Event, frozen=True, kw_only=True, tag="dead"):
     `signal` is the row in this block's signals; a command's dead letter has `command_key` instead.
     `applied`: the loop's state already holds the signal, so a replay must not count it again.
     `replay_of`: the dead letter that was replayed and came to this.
+    `command`: that of `command_key`, as it was issued last; None in ledgers of a FLO that looked for it in its own block.
     """
 
     loop: str
@@ -84,15 +85,16 @@ class DeadLetter(_Event, frozen=True, kw_only=True, tag="dead"):
     key: str | None = None
     applied: bool = False
     replay_of: str | None = None
+    command: Command | None = None
 
 
 class DeadLetterDropped(_Event, frozen=True, kw_only=True, tag="dropped"):
-    """A dead letter that left: dropped by a person with a reason, replayed, or overtaken by a corrected signal that was
-    sent under the same id.
+    """A dead letter that left: dropped by a person with a reason, replayed, overtaken by a corrected signal that was
+    sent under the same id, or expired: older than dead letters are kept.
     """
 
     dead_letter_id: str
-    how: str  # dropped | replayed | overtaken
+    how: str  # dropped | replayed | overtaken | expired
     note: str
     at_ns: int
     loop: str = ""

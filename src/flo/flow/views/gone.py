@@ -16,10 +16,15 @@ class Gone:
     left: dict[int, int] = field(default_factory=dict)
     replayed: dict[int, int] = field(default_factory=dict)
 
-    def add(self, event: DeadLetterDropped) -> None:
+    def add(self, event: DeadLetterDropped) -> tuple[int, int]:
+        """Returns where it stood: (block, place)."""
         _, block, place = (int(part) for part in event.dead_letter_id.split("-"))
+        self.add_place(block, place, event.how == "replayed")
+        return block, place
+
+    def add_place(self, block: int, place: int, replayed: bool) -> None:
         self.left[block] = self.left.get(block, 0) | 1 << place
-        if event.how == "replayed":
+        if replayed:
             self.replayed[block] = self.replayed.get(block, 0) | 1 << place
 
     def has(self, block: int, place: int) -> bool:
@@ -30,11 +35,19 @@ class Gone:
 
 
 def gone_of(view: LedgerView) -> Gone:
-    """All that left, read from the ledger."""
+    """All that left, read from the ledger, and of what it does not say any more, from what is kept beyond it."""
     gone = Gone()
     for header in view.headers(view.last_block()):
         if "dropped" in decode_summary(header.summary).events:
-            for event in decode_group(view.read(header.number).payload).events():
+            try:
+                events = decode_group(view.read(header.number).payload).events()
+            except LookupError:  # dropped by retention meanwhile
+                break
+            for event in events:
                 if isinstance(event, DeadLetterDropped):
                     gone.add(event)
+    for (
+        left
+    ) in view.letters.left():  # last: a period that is dropped meanwhile had its say written down before
+        gone.add_place(left.block, left.place, left.replayed)
     return gone

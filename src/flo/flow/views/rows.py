@@ -9,6 +9,7 @@ from flo.core.errors import UsageError
 from flo.core.record import (
     CommandIssued,
     CommandOutcome,
+    CommandReissued,
     DeadLetter,
     Event,
     GroupView,
@@ -53,7 +54,10 @@ def search_events(
                 decode_summary(header.summary).events
             ):
                 continue
-            group = decode_group(view.read(header.number).payload)
+            try:
+                group = decode_group(view.read(header.number).payload)
+            except LookupError:  # dropped by retention meanwhile, with all before it
+                return
             events = group.events()
             for place in range(len(events) - 1, -1, -1):
                 if (header.number, place) >= before:
@@ -75,8 +79,11 @@ def dead_letter_id(shard: int, block: int, place: int) -> str:
 def dead_letters(
     query: Mapping[str, str], gone: Mapping[int, Gone]
 ) -> Callable[[LedgerView, Place], Iterator[Found]]:
-    """`gone`: by shard, dead letters that were dropped or replayed, which are not listed."""
+    """`gone`: by shard, dead letters that were dropped or replayed, which are not listed. Those whose block went stand
+    behind the ledger's.
+    """
     check_query(query, DEAD_LETTER_KEYS, "dead letters")
+    since, until = query_time("since", query.get("since")), query_time("until", query.get("until"))
 
     def item(
         view: LedgerView, block: int, place: int, event: Event, group: GroupView
@@ -87,7 +94,25 @@ def dead_letters(
             return None
         return _dead_letter(dead_letter_id(view.shard, block, place), event)
 
-    return search_events(frozenset({"dead"}), query, item)
+    in_ledger = search_events(frozenset({"dead"}), query, item)
+
+    def search(view: LedgerView, before: Place) -> Iterator[Found]:
+        for found in in_ledger(view, before):
+            yield found
+            before = found[1]
+        # looked at behind the ledger: what went from there meanwhile is found here
+        for kept in view.letters.find((0, -1), min(before, (view.first_block(), -1)), reverse=True):
+            place, letter = (kept.block, kept.place), kept.letter
+            if since is not None and kept.decided_ns < since:
+                return
+            if (
+                (until is None or kept.decided_ns <= until)
+                and not gone[view.shard].has(*place)
+                and _matches(letter, query, ("loop", "reason", "key"))
+            ):
+                yield kept.decided_ns, place, _dead_letter(dead_letter_id(view.shard, *place), letter)
+
+    return search
 
 
 def find_dead_letter(views: Mapping[int, LedgerView], text: str) -> dict[str, Any]:
@@ -96,16 +121,12 @@ def find_dead_letter(views: Mapping[int, LedgerView], text: str) -> dict[str, An
     if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
         raise NotFound(f'"{text[:60]}" is not a dead letter id: they look like 0-1023-0')
     shard, block, place = (int(part) for part in parts)
-    try:
-        group = decode_group(views[shard].read(block).payload)
-        event = group.events()[place]
-    except LookupError:
-        raise NotFound(f"no dead letter {text}: `flo dead list` shows those there are") from None
-    if not isinstance(event, DeadLetter):
+    stored = _stored(views[shard], block, place) if shard in views else None
+    if stored is None:
         raise NotFound(f"no dead letter {text}: `flo dead list` shows those there are")
+    event, raw = stored
     found = _dead_letter(text, event)
-    if event.signal is not None:
-        raw = group.raws()[event.signal]
+    if raw is not None:
         found["bytes"] = raw.decode("utf-8", "replace")
         envelope = parse_signal(raw)
         found["signal"] = {
@@ -115,6 +136,19 @@ def find_dead_letter(views: Mapping[int, LedgerView], text: str) -> dict[str, An
             "time": envelope.time,
         }
     return found
+
+
+def _stored(view: LedgerView, block: int, place: int) -> tuple[DeadLetter, bytes | None] | None:
+    """A dead letter and its signal's bytes: from the ledger, or kept beyond it; one that left stays to be shown."""
+    try:
+        group = decode_group(view.read(block).payload)
+        event = group.events()[place]
+    except LookupError:
+        kept = next(view.letters.find((block, place - 1), (block, place + 1)), None)
+        return None if kept is None else (kept.letter, kept.raw)
+    if not isinstance(event, DeadLetter):
+        return None
+    return event, None if event.signal is None else group.raws()[event.signal]
 
 
 def _dead_letter(own_id: str, event: DeadLetter) -> dict[str, Any]:
@@ -135,23 +169,54 @@ def _dead_letter(own_id: str, event: DeadLetter) -> dict[str, Any]:
 # -- commands ---------------------------------------------------------------------------------------------
 
 
+COMMAND_EVENTS = frozenset({"command", "reissued", "outcome"})
+
+Ends = dict[str, CommandOutcome | None]
+"""The newest word on commands, by key, met on the way back to where they were issued. None: sent again, no end since."""
+
+
+def _meet(event: Event, ends: Ends) -> None:
+    if isinstance(event, CommandOutcome):
+        ends.setdefault(event.command_key, event)
+    elif isinstance(event, CommandReissued):
+        ends.setdefault(event.command.key, None)  # whatever it had come to before
+
+
+def ends_behind(view: LedgerView, before: Place, ends: Ends) -> None:
+    """Gather what pages before this place have met."""
+    for header in view.headers(view.last_block(), before[0]):
+        if COMMAND_EVENTS & set(decode_summary(header.summary).events):
+            try:
+                events = decode_group(view.read(header.number).payload).events()
+            except LookupError:  # dropped by retention meanwhile, with all before it
+                return
+            for place in range(len(events) - 1, -1, -1):
+                event = events[place]
+                if (header.number, place) < before:
+                    break
+                if isinstance(event, CommandIssued):
+                    ends.pop(event.command.key, None)
+                else:
+                    _meet(event, ends)
+
+
 def commands(
-    query: Mapping[str, str], open_commands: Mapping[str, OpenCommand], outcomes: dict[str, CommandOutcome]
+    query: Mapping[str, str], open_commands: Mapping[str, OpenCommand], ends: Ends
 ) -> Callable[[LedgerView, Place], Iterator[Found]]:
-    """Newest first, so an outcome is met before the command it belongs to: `outcomes` gathers them on the way."""
+    """Newest first, so an outcome is met before the command it belongs to: `ends` gathers them on the way. A command that
+    was sent again has one row, where it was issued, with what it is now.
+    """
     check_query(query, COMMAND_KEYS, "commands")
 
     def item(
         view: LedgerView, block: int, place: int, event: Event, group: GroupView
     ) -> dict[str, Any] | None:
-        if isinstance(event, CommandOutcome):
-            outcomes.setdefault(event.command_key, event)
-            return None
         if not isinstance(event, CommandIssued):
+            _meet(event, ends)
             return None
         command = event.command
         # its own outcome is not asked for again: over a whole ledger they would fill memory
-        outcome, waiting = outcomes.pop(command.key, None), open_commands.get(command.key)
+        outcome, waiting = ends.pop(command.key, None), open_commands.get(command.key)
         status = (
             outcome.outcome if outcome is not None else waiting.state if waiting is not None else "pending"
         )
@@ -183,7 +248,7 @@ def commands(
             "result": None if outcome is None else outcome.result,
         }
 
-    return search_events(frozenset({"command", "outcome"}), query, item)
+    return search_events(COMMAND_EVENTS, query, item)
 
 
 # -- iterations -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -39,7 +40,8 @@ class Board:
 
     def __init__(self, raised: Raise) -> None:
         self._raised = raised
-        self._posted: dict[tuple[str, str], Posted] = {}
+        # ordered: to find the first of a dict that others left before takes as long as there were such
+        self._posted: OrderedDict[tuple[str, str], Posted] = OrderedDict()
         self.raised_total: dict[str, int] = {}
 
     def report(self, finding: Finding) -> None:
@@ -49,7 +51,7 @@ class Board:
             self._posted[finding.identity] = Posted(finding, posted.first_ns, finding.at_ns, posted.count + 1)
             return
         while len(self._posted) >= FINDINGS_MAX:
-            del self._posted[next(iter(self._posted))]
+            self._posted.popitem(last=False)
         self._posted[finding.identity] = Posted(finding, finding.at_ns, finding.at_ns)
         self.raised_total[finding.type] = self.raised_total.get(finding.type, 0) + 1
         self._raised(finding)
@@ -74,9 +76,9 @@ class Board:
 
     def keep(self, wanted: Callable[[Finding], bool]) -> None:
         """Take down whatever is not wanted any more: its loop is gone, its watchdog is off."""
-        self._posted = {
-            identity: posted for identity, posted in self._posted.items() if wanted(posted.finding)
-        }
+        self._posted = OrderedDict(
+            (identity, posted) for identity, posted in self._posted.items() if wanted(posted.finding)
+        )
 
     def page(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         """What holds, newest first by when it began, so that a finding that is reported again keeps its place."""
@@ -98,7 +100,7 @@ class Board:
 
     def restore(self, posted: list[Posted]) -> None:
         """What held when FLO ended holds on: it was raised then, and is not raised again."""
-        self._posted = {each.finding.identity: each for each in posted[-FINDINGS_MAX:]}
+        self._posted = OrderedDict((each.finding.identity, each) for each in posted[-FINDINGS_MAX:])
 
     def row(self, posted: Posted) -> dict[str, Any]:
         """As the API shows it."""

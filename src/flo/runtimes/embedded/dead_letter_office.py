@@ -26,7 +26,7 @@ from flo.ports.engine import KeyClass
 from flo.ports.service import DeadLetterOrder
 from flo.runtimes.embedded.engine_room import EngineRoom
 from flo.runtimes.embedded.gateway import Gateway
-from flo.runtimes.embedded.orders import Drop, Reissue, Replay
+from flo.runtimes.embedded.orders import Drop, Reissue, Replay, leaving
 from flo.runtimes.embedded.shard_port import ShardPort
 
 PAGE_LETTERS_MAX = 1_000
@@ -121,13 +121,8 @@ class DeadLetterOffice:
             if asked.dry_run:
                 answer.counts["would_drop"] += len(found)
                 return
-            leaving = [
-                (each.dead_letter_id, each.letter.loop, each.letter.command_key)
-                if each.letter.reason == "unknown-fate"
-                else (each.dead_letter_id, each.letter.loop, None)
-                for each in found
-            ]
-            answer.counts["dropped"] += await port.steer(Drop(leaving, asked.note))
+            letters = [leaving(each.dead_letter_id, each.letter) for each in found]
+            answer.counts["dropped"] += await port.steer(Drop(letters, asked.note))
 
         return await self._page(asked, act)
 
@@ -218,6 +213,18 @@ class DeadLetterOffice:
         )  # a cursor is the asker's: it sets no bounds of work
 
         def read() -> tuple[list[Found], bool]:
+            while True:
+                oldest = port.view.first_block()
+                try:
+                    page = read_once()
+                except LookupError:
+                    if port.view.first_block() == oldest:
+                        raise
+                    continue
+                if port.view.first_block() == oldest:
+                    return page  # no period was dropped meanwhile: nothing was passed over
+
+        def read_once() -> tuple[list[Found], bool]:
             found: list[Found] = []
             size_bytes = 0
             for each in islice(find_letters(port.view, asked, after, last, gone), limit):

@@ -65,7 +65,9 @@ class Figures:
             "flo_dead_letters", "Signals and commands that could not be processed", ["loop", "reason"]
         )
         self._left = self._counter(
-            "flo_dead_letters_left", "Dead letters that were replayed, dropped or overtaken", ["loop", "how"]
+            "flo_dead_letters_left",
+            "Dead letters that were replayed, dropped or overtaken, or expired",
+            ["loop", "how"],
         )
         self._opened = self._counter(
             "flo_breaker_opened", "Pipelines paused by dead letters that came too fast", ["pipeline", "loop"]

@@ -26,7 +26,7 @@ class FillingWatch:
             self._rates.came(event.loop, event.at_ns)
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.ensure_future(self._look())
-        elif isinstance(event, DeadLetterDropped):
+        elif isinstance(event, DeadLetterDropped) and event.how != "expired":  # nobody saw to those
             self._rates.left(event.loop, event.at_ns)
 
     async def _look(self) -> None:

@@ -109,9 +109,22 @@ def open_shard(
     find_bundle: FindBundle,
     new_clock: NewClock = SteadyClock,
 ) -> OpenShard:
-    """Open for writing. Ready means: every acknowledged signal is in the state again. Call it on the event loop."""
-    began = time.perf_counter()
+    """Open for writing. Ready means: every acknowledged signal is in the state again. Call it on the event loop.
+
+    On failure nothing is held: the shard can be opened again.
+    """
     ledger = Ledger.open(disk, directory, number)
+    try:
+        return _opened(disk, directory, number, ledger, find_bundle, new_clock)
+    except BaseException:
+        ledger.close()
+        raise
+
+
+def _opened(
+    disk: Disk, directory: str, number: int, ledger: Ledger, find_bundle: FindBundle, new_clock: NewClock
+) -> OpenShard:
+    began = time.perf_counter()
     store = CheckpointStore(disk, directory, number)
     checkpoint = store.latest()
     if checkpoint is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from flo.core.command import Command
-from flo.core.record import CommandReissued, DeadLetterDropped, Group
+from flo.core.record import CommandReissued, DeadLetter, DeadLetterDropped, Group
 from flo.flow import pipelines
 from flo.flow.redecide import Letter, Parked, drain, replay
 from flo.flow.step import Step
@@ -49,10 +49,11 @@ class Replay(msgspec.Struct, array_like=True, tag="replay"):
 
 
 class Drop(msgspec.Struct, array_like=True, tag="drop"):
-    """Let these dead letters leave: (id, loop, key of its command where it is one of unknown fate)."""
+    """Let these dead letters leave: (id, loop, key of its command where it is one of unknown fate). See `leaving`."""
 
     letters: list[tuple[str, str, str | None]]
     note: str
+    how: str = "dropped"
 
 
 class Reissue(msgspec.Struct, array_like=True, tag="reissue"):
@@ -63,6 +64,11 @@ class Reissue(msgspec.Struct, array_like=True, tag="reissue"):
 
 
 Order = Pause | Resume | Drain | Replay | Drop | Reissue
+
+
+def leaving(dead_letter_id: str, letter: DeadLetter) -> tuple[str, str, str | None]:
+    """As `Drop` names it."""
+    return dead_letter_id, letter.loop, letter.command_key if letter.reason == "unknown-fate" else None
 
 
 def carry_out(order: Order, step: Step, group: Group) -> Any:
@@ -95,9 +101,9 @@ def carry_out(order: Order, step: Step, group: Group) -> Any:
 
 def _drop(order: Drop, step: Step, group: Group) -> int:
     for dead_letter_id, loop, command_key in order.letters:
-        _leave(group, dead_letter_id, "dropped", order.note, loop)
+        _leave(group, dead_letter_id, order.how, order.note, loop)
         if command_key is not None:
-            step.reconciler.give_up(command_key, f"dropped: {order.note}", group)
+            step.reconciler.give_up(command_key, f"{order.how}: {order.note}", group)
     return len(order.letters)
 
 

@@ -156,6 +156,10 @@ class ReadOnlyService(LedgerQueries):
             for header in view.headers(view.last_block()):
                 newest_ns = max(newest_ns, header.written_ns)
                 figures.observe_stored(decode_group(view.read(header.number).payload), results)
+            for kept in view.letters.find((0, -1), (view.first_block(), -1)):
+                figures.loop(kept.letter.loop).dead_letters += 1
+            for left in view.letters.left():
+                figures.loop(left.loop).dead_letters_left += 1
         return newest_ns
 
     async def loop(self, name: str) -> dict[str, Any]:

@@ -7,19 +7,20 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from flo.core.record import CommandOutcome
 from flo.flow.explain import explain
 from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.views.decisions import decision_query, find_decision, outcomes_of, search_decisions
 from flo.flow.views.gone import gone_of
-from flo.flow.views.listing import everything, page
+from flo.flow.views.listing import decode_cursor, everything, page
 from flo.flow.views.record import parse_decision_id
 from flo.flow.views.rows import (
     ITERATION_KEYS,
+    Ends,
     check_query,
     commands,
     dead_letters,
     ended_iterations,
+    ends_behind,
     find_dead_letter,
     open_iteration,
 )
@@ -86,11 +87,13 @@ class LedgerQueries:
         return await asyncio.to_thread(self._commands, query, limit, cursor)
 
     def _commands(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
-        outcomes: dict[str, CommandOutcome] = {}
+        ends: Ends = {}
         views = list(self._views().values())
         if cursor is not None:  # outcomes newer than this page's commands lie on the pages before it
-            page(views, commands({"status": "-"}, {}, outcomes), 1, None)
-        return page(views, commands(query, dict(self._open_commands()), outcomes), limit, cursor)
+            places = decode_cursor(cursor, views)
+            for view in views:
+                ends_behind(view, places[view.shard], ends)
+        return page(views, commands(query, dict(self._open_commands()), ends), limit, cursor)
 
     async def iterations(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         """The open ones first, whole, with the first page; then those that ended, newest first."""

@@ -47,6 +47,7 @@ from flo.runtimes.embedded.observing import ObservedService, Observing
 from flo.runtimes.embedded.opening import NewClock
 from flo.runtimes.embedded.pipeline_control import PipelineControl
 from flo.runtimes.embedded.reading import LedgerQueries, not_found
+from flo.runtimes.embedded.revisions import Revisions
 from flo.runtimes.embedded.shard_port import ShardPort
 from flo.runtimes.embedded.watching import Watching
 from flo.stores.disk import LocalDisk
@@ -79,6 +80,7 @@ class EmbeddedRuntime(ObservedService, LedgerQueries):
         self._data = data
         self._clock = clock
         self._gateway = Gateway(self._ports, clock)
+        self._revisions = Revisions(self._ports, self._gateway, lambda: self._bundle)
         self._broadcast = Broadcast()
         file = None if is_simulated else WatchdogFile(data)
         self._bundle: LoadedBundle | None = None
@@ -171,13 +173,10 @@ class EmbeddedRuntime(ObservedService, LedgerQueries):
         """
         engines = self._engines.build(bundle)
         await asyncio.to_thread(self._library.keep, bundle)
-        self._gateway.close()
-        try:
-            await asyncio.gather(*(port.apply(bundle, by) for port in self._ports))
+        async with self._revisions.changing():
+            await self._revisions.put(bundle, by)
             self._applied_ns = self._clock.now_ns()
             await self._turn_to(bundle, engines)
-        finally:
-            self._gateway.reopen()
 
     async def _turn_to(self, bundle: LoadedBundle, engines: Engines) -> None:
         self._bundle = bundle
@@ -292,9 +291,11 @@ class EmbeddedRuntime(ObservedService, LedgerQueries):
             self._models = models
             self.tell_models(models)
 
-    def resume_shard(self, number: int) -> None:
+    def resume_shard(self, number: int, revision: str) -> None:
         """A shard came back from a crash: its open commands are taken up, those already under way stay as they are."""
         port = self._ports[number]
+        if not self._stopping:
+            self._revisions.came_back(number, revision)
         port.tell_models(self._models)
         self._office.forget(number)
         self._pipelines.take_up(port)
@@ -362,7 +363,7 @@ class EmbeddedRuntime(ObservedService, LedgerQueries):
             return
         self._stopping = True
         began = time.monotonic()
-        await asyncio.gather(self._pipelines.stop(), self.watching.rest())
+        await asyncio.gather(self._pipelines.stop(), self.watching.rest(), self._revisions.stop())
         await self.observing.stop()
         await asyncio.gather(*(port.settle(COMMIT_S) for port in self._ports))
         # what cannot be recorded is not sent either
@@ -382,7 +383,7 @@ class EmbeddedRuntime(ObservedService, LedgerQueries):
     async def abandon(self) -> None:
         """Leave everything as it lies, as the end of the process would: how a simulation crashes."""
         self._stopping = True
-        await asyncio.gather(self._pipelines.stop(), self.watching.rest())
+        await asyncio.gather(self._pipelines.stop(), self.watching.rest(), self._revisions.stop())
         await self._engines.stop(drain=False)
         for port in self._ports:
             if isinstance(port, LocalShard):

@@ -38,6 +38,20 @@ class _NameChange(NamedTuple):
     inode: Inode
 
 
+class _Move(NamedTuple):
+    """A directory renamed, as far as the platter does not know it: what is under it stands there as before."""
+
+    directory: str  # that both names are in
+    source: str
+    target: str
+
+    def moved(self, path: str) -> str:
+        return self.target + path[len(self.source) :] if f"{path}/".startswith(f"{self.source}/") else path
+
+    def back(self) -> _Move:
+        return _Move(self.directory, self.target, self.source)
+
+
 class SimulatedDisk:
     """`Disk` in memory. `operations` counts what changes something: the points where power can be cut.
 
@@ -62,7 +76,7 @@ class SimulatedDisk:
         self._random = random.Random(seed)
         self._names: dict[str, Inode] = {}
         self._platter_names: dict[str, Inode] = {}
-        self._name_changes: list[_NameChange] = []
+        self._name_changes: list[_NameChange | _Move] = []
         self._directories = {"/", ""}
         self._locks: dict[str, int] = {}
         self._faults = Faults()
@@ -95,6 +109,8 @@ class SimulatedDisk:
             for name_change in self._name_changes:
                 if self._random.random() < 0.5:
                     self._rename_on_platter(name_change)
+                elif isinstance(name_change, _Move):
+                    self._directories = set(map(name_change.back().moved, self._directories))
             self._name_changes.clear()
             inodes = {id(inode): inode for inode in [*self._platter_names.values(), *self._names.values()]}
             for inode in inodes.values():
@@ -218,6 +234,12 @@ class SimulatedDisk:
 
     def rename(self, source: str, target: str) -> None:
         with self.doing("rename", source):
+            if source in self._directories:
+                move = _Move(os.path.dirname(target), source, target)
+                self._names = {move.moved(path): inode for path, inode in self._names.items()}
+                self._directories = set(map(move.moved, self._directories))
+                self._name_changes.append(move)
+                return
             self._rename(_NameChange(os.path.dirname(target), source, target, self._inode(source)))
 
     def remove(self, path: str) -> None:
@@ -228,8 +250,11 @@ class SimulatedDisk:
         self._change_names(self._names, change)
         self._name_changes.append(change)
 
-    def _rename_on_platter(self, change: _NameChange) -> None:
-        self._change_names(self._platter_names, change)
+    def _rename_on_platter(self, change: _NameChange | _Move) -> None:
+        if isinstance(change, _NameChange):
+            self._change_names(self._platter_names, change)
+            return
+        self._platter_names = {change.moved(path): inode for path, inode in self._platter_names.items()}
 
     @staticmethod
     def _change_names(names: dict[str, Inode], change: _NameChange) -> None:
@@ -248,10 +273,15 @@ class SimulatedDisk:
         with self.doing("sync_directory", path):
             if self.syncs_lie:
                 return
+            left: list[_NameChange | _Move] = []
             for change in self._name_changes:
                 if change.directory == path:
                     self._rename_on_platter(change)
-            self._name_changes = [change for change in self._name_changes if change.directory != path]
+                    if isinstance(change, _Move):
+                        left = [_behind(each, change) for each in left]
+                else:
+                    left.append(change)
+            self._name_changes = left
 
     def lock(self, path: str) -> SimulatedLock:
         with self._mutex:
@@ -272,3 +302,12 @@ class SimulatedDisk:
             if self.capacity_bytes is None:
                 return 1 << 60
             return max(0, self.capacity_bytes - sum(len(inode.cache) for inode in self._names.values()))
+
+
+def _behind(change: _NameChange | _Move, move: _Move) -> _NameChange | _Move:
+    """A change under a directory, still unknown to the platter when it learns the directory's new name."""
+    if isinstance(change, _Move):
+        return _Move(*map(move.moved, change))
+    removed = None if change.removed is None else move.moved(change.removed)
+    added = None if change.added is None else move.moved(change.added)
+    return _NameChange(move.moved(change.directory), removed, added, change.inode)

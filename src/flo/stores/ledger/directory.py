@@ -22,6 +22,11 @@ def ledger_directory(directory: str, shard: int) -> str:
     return f"{shard_directory(directory, shard)}/ledger"
 
 
+def letters_directory(directory: str, shard: int) -> str:
+    """Of dead letters kept longer than the ledger."""
+    return f"{shard_directory(directory, shard)}/letters"
+
+
 def prepare(disk: Disk, directory: str, shard: int, now_ns: Callable[[], int] = time.time_ns) -> Lock:
     """The directories, the format file and the writer's lock."""
     path = shard_directory(directory, shard)

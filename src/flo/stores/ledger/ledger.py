@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Final
 
 from flo.core.errors import CorruptLedger, UsageError
+from flo.core.record import KeptPeriod
 from flo.ports.disk import Disk, Lock
 from flo.stores.ledger.active import ALLOCATE_BYTES, ActiveSegment
 from flo.stores.ledger.chain import Chain, Period, list_segments
-from flo.stores.ledger.directory import ledger_directory, prepare
+from flo.stores.ledger.directory import ledger_directory, letters_directory, prepare
 from flo.stores.ledger.frames import (
     CODEC_COLUMNS,
     Block,
@@ -21,6 +22,7 @@ from flo.stores.ledger.frames import (
     SegmentName,
     frame_size_bytes,
 )
+from flo.stores.ledger.letters import LetterStore
 from flo.stores.ledger.pending import PENDING_BYTES_MAX, PendingBlocks
 from flo.stores.ledger.reading import ReadableBlocks
 from flo.stores.ledger.recovery import recover
@@ -69,6 +71,7 @@ class Ledger(ReadableBlocks):
         """Use `Ledger.open`."""
         self.shard = shard
         self.directory = ledger_directory(directory, shard)
+        self.letters = LetterStore(disk, letters_directory(directory, shard))
         self._disk = disk
         self._lock = lock
         self._period_ns = period_ns
@@ -283,6 +286,16 @@ class Ledger(ReadableBlocks):
 
     # -- retention
 
+    def expired_periods(self, before_ns: int, *, keep_from_block: int) -> list[KeptPeriod]:
+        """Those that `drop_periods` would remove, oldest first."""
+        found: list[KeptPeriod] = []
+        for period in self._chain.periods()[:-1]:
+            end_ns = self._period_end_ns(period)
+            if end_ns > before_ns or period.last_block >= keep_from_block:
+                break
+            found.append(KeptPeriod(period.first_block, period.last_block, end_ns))
+        return found
+
     def drop_periods(self, before_ns: int, *, keep_from_block: int) -> list[str]:
         """Remove every whole period that ends at or before `before_ns` and lies before `keep_from_block`.
 
@@ -292,9 +305,8 @@ class Ledger(ReadableBlocks):
         """
         dropped: list[str] = []
         with self._writing:
-            for period in self._chain.periods()[:-1]:
-                if self._period_end_ns(period) > before_ns or period.last_block >= keep_from_block:
-                    break
+            expired = self.expired_periods(before_ns, keep_from_block=keep_from_block)
+            for period in self._chain.periods()[: len(expired)]:
                 for path in period.files:
                     try:
                         self._disk.remove(path)

@@ -7,7 +7,8 @@ import threading
 from flo.core.errors import CorruptLedger, UsageError
 from flo.ports.disk import Disk
 from flo.stores.ledger.chain import Chain, list_segments
-from flo.stores.ledger.directory import ledger_directory
+from flo.stores.ledger.directory import ledger_directory, letters_directory
+from flo.stores.ledger.letters import LetterStore
 from flo.stores.ledger.reading import ReadableBlocks
 from flo.stores.ledger.recovery import file_size, find_end, never_begun
 from flo.stores.ledger.segment import Segment
@@ -25,6 +26,7 @@ class LedgerReader(ReadableBlocks):
         """Use `LedgerReader.open`."""
         self.shard = shard
         self.directory = ledger_directory(directory, shard)
+        self.letters = LetterStore(disk, letters_directory(directory, shard))
         self._disk = disk
         super().__init__(Chain(disk, [], relist=self.refresh))
         self.proven_block = 0

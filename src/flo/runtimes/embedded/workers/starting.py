@@ -98,7 +98,7 @@ async def _start_locked(
 
     def started(number: int) -> None:
         tell(ports[number])
-        runtime.resume_shard(number)
+        runtime.resume_shard(number, ports[number].revision)
 
     ports = [
         RemoteShard(
