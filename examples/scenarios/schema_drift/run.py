@@ -27,7 +27,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from stage import FLO, Receiver, RunningFlo, copied, flo, running, say, wait_until
+from oncall import Receiver
+from stage import FLO, RunningFlo, copied, flo, running, say, wait_until
 
 HERE = Path(__file__).resolve().parent
 RECEIVER = "http://127.0.0.1:8761/"
@@ -161,7 +162,7 @@ def _look_for_each(report: Report, data: Path) -> None:
 
 def _decisions(data: Path) -> Iterator[dict[str, Any]]:
     """Newest first."""
-    command = [*FLO, "export", "decisions", "--data", str(data)]
+    command = [sys.executable, *FLO, "export", "decisions", "--data", str(data)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         for line in process.stdout:
