@@ -111,12 +111,16 @@ class OnCall:
         return {
             "paged_after_s": round(at_s - cause_s, 1),
             "summary": summary,
-            "explained": explained(running, body["data"]["decision_id"], type, summary, problems),
+            "explained": explained(running, body["data"], type, problems),
         }
 
 
-def explained(running: RunningFlo, decision_id: str, type: str, detail: str, problems: list[str]) -> bool:
-    """Ask `flo explain` about what was done, and tell its first lines. It must name the finding."""
+def explained(running: RunningFlo, command: Mapping[str, Any], type: str, problems: list[str]) -> bool:
+    """Ask `flo explain` why a person was told, and tell its first lines. It must name what was found, as they were told
+    it.
+    """
+    decision_id, arguments = command["decision_id"], command["arguments"]
+    detail = arguments.get("summary") or arguments["about"]
     text = str(flo("explain", decision_id, "--to", running.url)["text"])
     say(f"   $ flo explain {decision_id}")
     for line in text.splitlines()[:EXPLAINED_LINES]:
@@ -132,10 +136,14 @@ def row(page: Mapping[str, Any], alone: str = "nobody") -> str:
     """The lines of a scenario's table about it: who heard without FLO's guard, and with it, and from what they know
     why.
     """
-    why = "by `flo explain`, with the figures" if page["explained"] else "by nothing"
     return f"""\
   who was paged      {alone:<29} {told_after(page)}
-  explained          {"-":<29} {why}"""
+  explained          {"-":<29} {by_what(page)}"""
+
+
+def by_what(told: Mapping[str, Any]) -> str:
+    """From what they know why."""
+    return "by `flo explain`, with the figures" if told["explained"] else "by nothing"
 
 
 def told_after(page: Mapping[str, Any]) -> str:

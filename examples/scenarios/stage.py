@@ -30,7 +30,7 @@ class Program:
     """
 
     def __init__(self, *command: str) -> None:
-        self._words = tempfile.TemporaryFile()
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.PIPE, stderr=self._words, start_new_session=True
         )

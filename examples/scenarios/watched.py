@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,11 @@ def findings(flo: RunningFlo, type: str) -> list[dict[str, Any]]:
 def commands(flo: RunningFlo, loop: str) -> list[dict[str, Any]]:
     """The newest thousand commands of a loop."""
     return flo.rows(f"/v1/commands?loop={loop}")
+
+
+def since(began_s: float, at: str) -> float:
+    """Seconds from a moment of this machine's clock to one that FLO recorded."""
+    return round(datetime.fromisoformat(at).timestamp() - began_s, 1)
 
 
 def told(

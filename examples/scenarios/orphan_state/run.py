@@ -25,10 +25,10 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from oncall import OnCall, row
-from rows import BROKEN, careful, careless
-from stage import copied, running, say, wait_until
-from watched import Server, decide, event, findings, told
+from oncall import OnCall, row  # noqa: E402
+from rows import BROKEN, careful, careless  # noqa: E402
+from stage import copied, running, say, wait_until  # noqa: E402
+from watched import Server, decide, event, findings, told  # noqa: E402
 
 STORE = "http://127.0.0.1:8762"
 CARDS = 21
@@ -108,7 +108,9 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
         bundle = on_call.over(copied(HERE / "bundle", home / "bundle", {STORE: store.server.url}))
         say("1. Payments to a store that swallows errors; the kernel refuses its writes for a while")
         alone = careless(home)
-        say(f"   {alone['acknowledged']} acknowledged, {alone['lost']} of them lost, {alone['orphans']} orphans kept")
+        say(
+            f"   {alone['acknowledged']} acknowledged, {alone['lost']} of them lost, {alone['orphans']} orphans kept"
+        )
         say("2. The same to FLO, which is killed at the end")
         rows = careful(bundle, home / "rows", problems)
         say(f"   {rows['said']}")
@@ -133,7 +135,7 @@ def tell(report: Mapping[str, Any]) -> str:
 orphan-state: writes that the kernel refuses, {len(BROKEN)} payments of which no row can be made, a replica left behind
 
                      a store that says nothing     FLO
-  failed writes      {"all answered 200":<29} {rows["errors"]} answered 503, the first after {rows["refused_after_ms"]:.0f} ms
+  failed writes      {"all answered 200":<29} {rows["errors"]} answered 503, the first in {rows["refused_after_ms"]:.0f} ms
   acknowledged       {alone["acknowledged"]:<29} {rows["acknowledged"]}, what was refused sent again
   of these lost      {alone["lost"]:<29} {rows["lost"]}, {rows["twice"]} decided twice; FLO was killed and started again
   well again         {"-":<29} by itself, {rows["healed_s"]:.1f} s after the disk; /readyz said 503 till then

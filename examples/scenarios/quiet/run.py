@@ -42,7 +42,10 @@ for number in itertools.count():
 
 def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
     problems: list[str] = []
-    with OnCall() as on_call, running(on_call.over(copied(HERE / "bundle", home / "bundle", {})), home / "data") as flo:
+    with (
+        OnCall() as on_call,
+        running(on_call.over(copied(HERE / "bundle", home / "bundle", {})), home / "data") as flo,
+    ):
         url = flo.url + "/v1/signals"
         producers = [subprocess.Popen([sys.executable, "-c", PRODUCER, url, type]) for type in TYPES]
         try:

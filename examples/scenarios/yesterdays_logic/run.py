@@ -86,15 +86,19 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
 
 
 def tell(report: Mapping[str, Any]) -> str:
+    def ended(outcomes: Mapping[str, int]) -> str:
+        return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+
     rows = "".join(
-        f"  {day:<18} {report[day]['unguarded']!s:<29} {report[day]['guarded']}\n"
+        f"  {day:<18} {ended(report[day]['unguarded']):<29} {ended(report[day]['guarded'])}\n"
         for day in ("today", "tomorrow", "mended")
     )
+    skew_s = report["found"]["skew_s"]
     return f"""
 yesterdays-logic: {ORDERS} orders a day
 
                      without fresh.logic           with it
-{rows}  found              nothing                       flo.logic.skewed: {report["found"]["skew_s"]:.1f} s older than the data
+{rows}  found              nothing                       flo.logic.skewed: {skew_s:.1f} s older than its data
 {row(report["page"])}"""
 
 
