@@ -103,7 +103,10 @@ def with_guard(report: Report, home: Path, receiver: Receiver, workers: int) -> 
 def _drift(report: Report, running_flo: RunningFlo, receiver: Receiver) -> None:
     report.rss_before_mb = running_flo.rss_mb()
     producer = produce(running_flo.url, report.signals, BEFORE_DRIFT, "gateway")
-    paged_s, page = receiver.first("page", 60.0)
+    paged = receiver.first(60.0, lambda data: data["verb"] == "page")
+    if paged is None:
+        raise TimeoutError("nobody was paged within 60 s")
+    paged_s, page = paged
     sent = said(producer)
     (row,) = running_flo.get("/v1/pipelines")["pipelines"]
     report.page_after_s = paged_s - datetime.fromisoformat(row["paused_since"]).timestamp()
