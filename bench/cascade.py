@@ -11,7 +11,7 @@ P99_RATIO_MAX = 1.1
 REQUESTS_RATIO_MAX = 1.1
 
 HOURS = TREE / "examples" / "scenarios" / "latency_cascade" / "hours.py"
-SECONDS, ROUNDS = 10.0, 6
+SECONDS, ROUNDS = 5.0, 12
 SECONDS_QUICK, ROUNDS_QUICK = 3.0, 1
 
 

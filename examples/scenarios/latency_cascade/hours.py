@@ -1,6 +1,6 @@
 """Good hours and bad ones by turns, and how long a loop that needs nothing takes in each.
 
-    python examples/scenarios/latency_cascade/hours.py --rounds 6 --seconds 10        # or: flo bench cascade
+    python examples/scenarios/latency_cascade/hours.py --rounds 12 --seconds 5        # or: flo bench cascade
 
 The service, FLO, and two senders with a constant rate each are processes of their own. A latency counts from the moment
 at which its request was due, so whoever had to wait is counted, and so is a sender that was late. Good and bad hours take
@@ -90,13 +90,18 @@ class Traffic:
         senders = {name: self._sender(path, rate) for name, (path, rate) in self._files.items()}
         self._hour += 1
         found = {}
-        for name, sender in senders.items():
-            out, words = sender.communicate()
-            if sender.returncode:
-                raise OSError(f"the sender of {name} failed: {words[-500:]}")
-            found[name] = json.loads(out)
-            if found[name]["failed"]:
-                raise OSError(f"{found[name]['failed']} {name} were not decided")
+        try:
+            for name, sender in senders.items():
+                out, words = sender.communicate()
+                if sender.returncode:
+                    raise OSError(f"the sender of {name} failed: {words[-500:]}")
+                found[name] = json.loads(out)
+                if found[name]["failed"]:
+                    raise OSError(f"{found[name]['failed']} {name} were not decided")
+        finally:
+            for sender in senders.values():
+                sender.kill()
+                sender.wait()
         return found
 
     def _sender(self, path: Path, rate: int) -> subprocess.Popen[str]:
@@ -173,8 +178,8 @@ def _figures(ms: list[float], requests: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=5.0)
     given = parser.parse_args()
     service = Service()
     try:
