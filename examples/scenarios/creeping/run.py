@@ -96,11 +96,12 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
 
 
 def tell(report: Mapping[str, Any]) -> str:
+    batches = f"{report['batches']} batches"
     return f"""
 creeping: a cycle that takes a little longer each time
 
                      without the watchdog          with it
-  {report["batches"]} batches        {", ".join(report["statuses"]):<29} found at {report["found_ratio"]} times the baseline
+  {batches:<18} {", ".join(report["statuses"]):<29} found at {report["found_ratio"]} times the baseline
   found              nothing                       flo.cycle.slowing, after {report.get("found_after_s")} s of creeping
 {row(report["page"])}
   false alarms       -                             {report["false_alarms"]} in {STEADY_S:g} s of steady, noisy work"""

@@ -76,11 +76,11 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
                 )
             time.sleep(2.0)  # the watch comes round once a second
             found = {each["subject"]: each for each in findings(flo, "flo.overhead.high")}
+            if "scheduled" in found:
+                report["found"] = found["scheduled"]["figures"]
+                say(f"   {found['scheduled']['detail']}")
             report["page"] = on_call.paged(flo, "flo.overhead.high", began_s, problems, "scheduled")
-        if "scheduled" in found:
-            report["found"] = found["scheduled"]["figures"]
-            say(f"   {found['scheduled']['detail']}")
-        else:
+        if report["found"] is None:
             problems.append("the overhead of the scheduler was not found")
         if "direct" in found:
             problems.append(f"a false alarm: {found['direct']['detail']}")

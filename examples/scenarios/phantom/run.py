@@ -158,12 +158,13 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
 
 
 def tell(report: Mapping[str, Any]) -> str:
+    slow = f"{report['before_s']:.2f} s, nobody knows why"
     return f"""
 phantom: {report["runs"]} batches through {report["declared"]} declared branches
 
                      without FLO's view            with it
   edges known        {report["declared"]:<29} {len(report["named"])} more, named with first seen, count and a trace
-  a batch            {report["before_s"]:.2f} s, nobody knows why       {report["after_s"]:.2f} s, mended
+  a batch            {slow:<29} {report["after_s"]:.2f} s, mended
   found              nothing                       {report["stalled"]}, {report["stalled_ms"]:.0f} ms a call
                                                    {len(report["serialised"]["branches"])} branches one after another, \
 {report["serialised"]["lost_ms_per_trace"]:.0f} ms lost a batch

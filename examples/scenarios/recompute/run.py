@@ -141,13 +141,14 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
 
 
 def tell(report: Mapping[str, Any]) -> str:
+    wasted = f"{report['wasted_s']:.2f} s of work"
     return f"""
 recompute: three loops that need the same features, {report["days"]} days before the change and {report["days"]} after it
 
                      each for itself               one feeds the others
   computed           {report["computations_before"]:<29} {report["computations_after"]}
   of these again     {report["recomputations"]:<29} {report["recomputations_after"]}
-  wasted             {report["wasted_s"]:<4.2f} s of work                nothing
+  wasted             {wasted:<29} nothing
   found              {FOUND}
   who computed       {", ".join(report["by"])}
   who was asked      a person, by a review, {report["reviewed_after_s"]:.1f} s after the data landed

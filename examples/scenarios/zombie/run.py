@@ -143,11 +143,12 @@ def _seen(flo: RunningFlo, bank: Bank, problems: list[str]) -> dict[str, Any]:
 
 def tell(report: Mapping[str, Any]) -> str:
     a_day = report["unguarded"] / report["unguarded_s"] * 86_400
+    alone = f"{report['unguarded']} in {report['unguarded_s']:g} s, and on"
     return f"""
 zombie: a bank that answers 200 and books nothing
 
                      without a guard               with it
-  settlements        {report["unguarded"]} in {report["unguarded_s"]:g} s, and on           \
+  settlements        {alone:<29} \
 {report["hops"]["asked"]} until its hops were used up, {report["ttl"]["asked"]} until its TTL was over
   in {STORY_DAYS} days         {a_day * STORY_DAYS:<29,.0f} the same
   called             success                       silent, each of them
