@@ -80,7 +80,7 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
             due_s = time.time()
             for way in WAYS:
                 send(flo, [event(f"settlement.due.{way}", {"account": "a"})])
-            wait_until(lambda: is_over(flo, dict.fromkeys(WAYS, 1)), 30, "every context dead")
+            wait_until(lambda: is_over(flo, dict.fromkeys(WAYS, 1)), 60, "every context dead")
             report = _seen(flo, bank, problems)
             contexts = [_context(flo, way) for way in WAYS]
             pages = {
