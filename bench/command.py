@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Callable
 
-from bench import latency, restart, rules, w1, watchdogs
+from bench import cascade, latency, restart, rules, w1, watchdogs
 from bench.machine import Neighbours
 from bench.report import Options, Report, machine_text
 
@@ -16,6 +16,7 @@ BENCHES: dict[str, tuple[str, Callable[[Options], Report]]] = {
     "rules": (rules.ABOUT, rules.run),
     "restart": (restart.ABOUT, restart.run),
     "watchdogs": (watchdogs.ABOUT, watchdogs.run),
+    "cascade": (cascade.ABOUT, cascade.run),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a scenario needs besides its own cause: a real `flo run`, a receiver of its webhooks, and figures of a process."""
+"""What a scenario stands on: programs of its own, a real `flo run` among them, bundles with addresses of this run, time."""
 
 from __future__ import annotations
 
@@ -9,96 +9,93 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-START_S = 60.0
 STOP_S = 60.0
 
-FLO = [sys.executable, "-m", "flo.faces.cli"]
+FLO = ["-m", "flo.faces.cli"]
+"""How Python is told to be `flo`."""
 
 
-class Receiver:
-    """A webhook receiver on a free port: answers 200, and keeps (seconds since the epoch, body) of all that came."""
+class Program:
+    """A Python program that runs beside the scenario, from when it says in one JSON object that it is ready.
 
-    def __init__(self) -> None:
-        self.received: list[tuple[float, dict[str, Any]]] = []
-        received = self.received
+    It has a session of its own, so that Ctrl-C reaches the scenario alone, which then stops what it started.
+    """
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                received.append((time.time(), body))
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
+    def __init__(self, *command: str) -> None:
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=self._words, start_new_session=True
+        )
+        try:
+            self.said = self._announced(" ".join(command))
+        except BaseException:
+            self.stop()
+            raise
 
-            def log_message(self, format: str, *args: object) -> None:
-                """The scenario tells the story."""
+    def _announced(self, command: str) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        text = b""
+        for line in self.process.stdout:
+            text += line
+            with contextlib.suppress(json.JSONDecodeError):
+                found: dict[str, Any] = json.loads(text)
+                return found
+        code = self.process.wait()
+        self._words.seek(0)
+        words = self._words.read().decode(errors="replace").strip()
+        raise OSError(f"{command} did not start (exit code {code}): {words[-2_000:]}")
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def first(self, verb: str, timeout_s: float) -> tuple[float, dict[str, Any]]:
-        """The first call of a verb; `TimeoutError` where none comes in time."""
-        end_s = time.monotonic() + timeout_s
-        while time.monotonic() < end_s:
-            for at_s, body in list(self.received):
-                if body["data"]["verb"] == verb:
-                    return at_s, body
-            time.sleep(0.005)
-        raise TimeoutError(f"no {verb} came within {timeout_s:g} s")
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def stop(self) -> None:
+        """End it, in order where it will; again does nothing."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self._words.close()
 
 
-class RunningFlo:
-    """One process of `flo run` on a free port."""
+class RunningFlo(Program):
+    """One `flo run` on a free port, and what its HTTP API says."""
 
     def __init__(self, bundle: Path, data: Path, *, workers: int = 1) -> None:
+        place = ("--data", str(data), "--port", "0", "--workers", str(workers))
+        super().__init__(*FLO, "run", str(bundle), *place, "--json")
         self.data = data
-        command = [
-            *FLO,
-            "run",
-            str(bundle),
-            "--data",
-            str(data),
-            "--port",
-            "0",
-            "--workers",
-            str(workers),
-            "--json",
-        ]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        self.url = str(json.loads(self._announced())["url"])
+        self.url = str(self.said["url"])
 
-    def _announced(self) -> bytes:
-        assert self.process.stdout is not None
-        said = b""
-        while not said.rstrip().endswith(b"}"):
-            line = self.process.stdout.readline()
-            if not line:
-                raise OSError(f"FLO did not start (exit code {self.process.wait()})")
-            said += line
-        return said
+    def ask(self, method: str, path: str, body: bytes | None = None, media: str = "application/json") -> Any:
+        """Its answer to one request; what is refused for want of room is asked again, as any sender does."""
+        while True:
+            request = urllib.request.Request(self.url + path, body, {"Content-Type": media}, method=method)
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    content = answer.read()
+                    return json.loads(content) if content else None
+            except urllib.error.HTTPError as error:
+                if error.code != 429:
+                    raise OSError(f"{error.code} to {method} {path}: {error.read().decode()}") from None
+                time.sleep(float(error.headers.get("Retry-After") or 0.1))
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
-            return json.load(answer)
+        return self.ask("GET", path)
+
+    def rows(self, path: str) -> list[dict[str, Any]]:
+        """The first page of a list, at most a thousand."""
+        answer = self.get(f"{path}{'&' if '?' in path else '?'}limit=1000")
+        return next(value for value in answer.values() if isinstance(value, list))
 
     def metric(self, name: str) -> float:
         """The sum of one metric over its labels."""
@@ -112,17 +109,6 @@ class RunningFlo:
         """Memory of the process and its workers, in megabytes."""
         return sum(map(_rss_mb, _family(self.process.pid)))
 
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
 
 @contextlib.contextmanager
 def running(bundle: Path, data: Path, **more: Any) -> Iterator[RunningFlo]:
@@ -135,7 +121,8 @@ def running(bundle: Path, data: Path, **more: Any) -> Iterator[RunningFlo]:
 
 def flo(*arguments: object) -> dict[str, Any]:
     """One command line with `--json`; its answer, and `exit_code`. `OSError` with its words where it is wrong use."""
-    done = subprocess.run([*FLO, *map(str, arguments), "--json"], capture_output=True, text=True, check=False)
+    command = [sys.executable, *FLO, *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1) or not done.stdout:
         raise OSError(f"flo {' '.join(map(str, arguments))}: {done.stderr.strip()}")
     return {**json.loads(done.stdout), "exit_code": done.returncode}
@@ -162,6 +149,18 @@ def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> float:
             raise TimeoutError(f"not within {timeout_s:g} s: {what}")
         time.sleep(0.02)
     return time.monotonic() - began_s
+
+
+def wait_for(look: Callable[[], Any], timeout_s: float, what: str) -> Any:
+    """What `look` answers as soon as it is anything; `TimeoutError` names what did not come."""
+    found: list[Any] = []
+
+    def is_there() -> bool:
+        found[:] = [look()]
+        return bool(found[0])
+
+    wait_until(is_there, timeout_s, what)
+    return found[0]
 
 
 def say(text: str) -> None:

@@ -10,9 +10,8 @@ import signal
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -84,39 +83,30 @@ def event(type: str, data: Any, **attributes: Any) -> dict[str, Any]:
 def send(flo: RunningFlo, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """To `POST /v1/signals`, in one request."""
     body = "\n".join(json.dumps(each) for each in events).encode()
-    return _post(flo.url + "/v1/signals", body, "application/x-ndjson")
+    found: dict[str, Any] = flo.ask("POST", "/v1/signals", body, "application/x-ndjson")
+    return found
 
 
 def decide(flo: RunningFlo, signal: Mapping[str, Any]) -> float:
     """To `POST /v1/decisions`; the seconds until it was decided and durable."""
     began_s = time.perf_counter()
-    _post(flo.url + "/v1/decisions", json.dumps(signal).encode(), "application/cloudevents+json")
+    flo.ask("POST", "/v1/decisions", json.dumps(signal).encode(), "application/cloudevents+json")
     return time.perf_counter() - began_s
-
-
-def _post(url: str, body: bytes, type: str) -> dict[str, Any]:
-    while True:
-        request = urllib.request.Request(url, body, {"Content-Type": type})
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                found: dict[str, Any] = json.load(answer)
-                return found
-        except urllib.error.HTTPError as error:
-            if error.code != 429:
-                raise
-            time.sleep(float(error.headers.get("Retry-After") or 0.1))
 
 
 def findings(flo: RunningFlo, type: str) -> list[dict[str, Any]]:
     """What watchdogs find of a type that holds now."""
-    found: list[dict[str, Any]] = flo.get(f"/v1/watchdogs?type={type}")["watchdogs"]
-    return found
+    return flo.rows(f"/v1/watchdogs?type={type}")
 
 
 def commands(flo: RunningFlo, loop: str) -> list[dict[str, Any]]:
     """The newest thousand commands of a loop."""
-    found: list[dict[str, Any]] = flo.get(f"/v1/commands?loop={loop}&limit=1000")["commands"]
-    return found
+    return flo.rows(f"/v1/commands?loop={loop}")
+
+
+def since(began_s: float, at: str) -> float:
+    """Seconds from a moment of this machine's clock to one that FLO recorded."""
+    return round(datetime.fromisoformat(at).timestamp() - began_s, 1)
 
 
 def told(

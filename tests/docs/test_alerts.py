@@ -1,4 +1,4 @@
-"""The alert rules are rules Prometheus can load, and name no metric and no finding that FLO does not have."""
+"""The alert rules are rules Prometheus can load, and name nothing FLO does not have; the how-to tells every finding."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from tests.docs.test_reference import METRICS
 from tests.servers.programs import program
 
 from flo.core.bundle.watchdog_tables import WATCHDOG_TABLES
+from flo.faces.cli.commands.demo import find_demos
 from flo.flow.watchdogs.watch import SEVERITY, Watch
 
 ALERTS = DOCS / "how-to" / "flo-alerts.yaml"
+HOW_TO = DOCS / "how-to" / "act-on-a-watchdog.md"
 
 
 def rules() -> Iterator[dict[str, object]]:
@@ -46,6 +48,14 @@ def test_every_finding_has_a_severity_and_thresholds() -> None:
     types = {dog.type for dog in Watch().dogs}
     assert types <= set(SEVERITY)
     assert types == set(WATCHDOG_TABLES)
+
+
+def test_the_how_to_says_of_every_finding_what_to_do_and_which_demo_shows_it() -> None:
+    rows = dict(re.findall(r"^\| `(flo\.[a-z_.]+)` \|(.*)\|$", HOW_TO.read_text(), re.MULTILINE))
+    assert set(rows) == set(SEVERITY)
+    shown = {type: re.findall(r"`flo demo ([a-z-]+)`", row) for type, row in rows.items()}
+    assert [type for type, demos in shown.items() if not demos] == ["flo.deadletters.filling"]
+    assert {demo for demos in shown.values() for demo in demos} <= set(find_demos())
 
 
 @pytest.mark.servers

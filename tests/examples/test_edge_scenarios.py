@@ -30,6 +30,7 @@ def test_phantom_names_every_hidden_step_the_stalled_one_and_the_branches_that_w
     assert serialised["traces"] >= 10
     assert serialised["lost_ms_per_trace"] > 5
     assert found["reviews"] >= 28, "27 edges, and the branches"
+    assert found["explained"] is True
     assert found["after_s"] < found["before_s"] - 0.3, "the exporter's stall is gone"
 
 
@@ -38,7 +39,7 @@ def test_recompute_says_who_computed_the_same_how_often_and_for_how_long() -> No
     assert (found["computations_before"], found["recomputations"]) == (6, 4)
     assert found["by"] == [f"job:recompute/{name}" for name in ("report", "retrain", "score")]
     assert found["wasted_s"] > 0
-    assert found["reviews"] == 1
+    assert (found["reviews"], found["explained"]) == (1, True)
     assert (found["computations_after"], found["recomputations_after"]) == (2, 0)
     assert found["fed"] == {"loop:score -> loop:retrain": "both", "loop:score -> loop:report": "both"}
     assert found["phantoms"] == []

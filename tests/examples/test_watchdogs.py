@@ -8,12 +8,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from aiohttp import web
 
 from flo.core.signal import encode_signal
+from flo.flow.watchdogs.watch import SEVERITY, Watch
 from flo.runtimes.embedded.entry import start_runtime
 
-BUNDLE = Path(__file__).parents[2] / "examples" / "watchdogs"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+BUNDLE = EXAMPLES / "watchdogs"
+
+
+@pytest.mark.parametrize(
+    "loop", ["watchdogs/loops/page-on-findings.yaml", "scenarios/paging/loops/page.yaml"]
+)
+def test_the_loops_that_page_listen_to_every_watchdog_there_is(loop: str) -> None:
+    types = yaml.safe_load((EXAMPLES / loop).read_text())[True]  # YAML reads `on` as a bool
+    assert {dog.type for dog in Watch().dogs} < set(SEVERITY)
+    assert sorted(types) == sorted(set(SEVERITY) - {"flo.breaker.opened"}), "the breaker pages by itself"
 
 
 async def test_a_silent_settlement_pages_once_and_is_stopped(tmp_path: Path) -> None:

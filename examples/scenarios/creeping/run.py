@@ -20,6 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from oncall import OnCall, row
 from stage import copied, running, say
 from watched import Server, commands, event, findings, send, told
 
@@ -56,8 +57,9 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
     scorer = Scorer()
     problems: list[str] = []
     report: dict[str, Any] = {"problems": problems, "found_ratio": None}
+    on_call = OnCall()
     try:
-        bundle = copied(HERE / "bundle", home / "bundle", {SCORER: scorer.server.url + "/"})
+        bundle = on_call.over(copied(HERE / "bundle", home / "bundle", {SCORER: scorer.server.url + "/"}))
         with running(bundle, home / "data") as flo:
             say(f"1. {STEADY_S:g} s of steady, noisy work")
             began_s, batch, asked_s = time.monotonic(), 0, 0.0
@@ -71,7 +73,7 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
                     false_alarms = findings(flo, "flo.cycle.slowing")
                     say(f"   {batch} batches, {len(false_alarms)} false alarms")
                     say("2. From here on each batch takes a little longer than the one before")
-                    scorer.creeping, creeping_s = True, now_s
+                    scorer.creeping, creeping_s, cause_s = True, now_s, time.time()
                 if scorer.creeping and now_s - asked_s > 0.2:
                     asked_s = now_s
                     if found := findings(flo, "flo.cycle.slowing"):
@@ -80,6 +82,7 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
                         report["detail"] = found[0]["detail"]
                         say(f"   {found[0]['detail']}")
                         break
+            report["page"] = on_call.paged(flo, "flo.cycle.slowing", cause_s, problems)
             statuses = {each["status"] for each in commands(flo, "score")} - {"pending", "attempted"}
             report |= {"batches": batch, "statuses": sorted(statuses), "false_alarms": len(false_alarms)}
         if false_alarms:
@@ -88,16 +91,19 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
             problems.append(f"found at {report['found_ratio']} times the baseline, not before it had doubled")
         return report
     finally:
+        on_call.close()
         scorer.server.close()
 
 
 def tell(report: Mapping[str, Any]) -> str:
+    batches = f"{report['batches']} batches"
     return f"""
 creeping: a cycle that takes a little longer each time
 
                      without the watchdog          with it
-  {report["batches"]} batches        {", ".join(report["statuses"]):<29} found at {report["found_ratio"]} times the baseline
-  who was told       nobody                        flo.cycle.slowing, after {report.get("found_after_s")} s of creeping
+  {batches:<18} {", ".join(report["statuses"]):<29} found at {report["found_ratio"]} times the baseline
+  found              nothing                       flo.cycle.slowing, after {report.get("found_after_s")} s of creeping
+{row(report["page"])}
   false alarms       -                             {report["false_alarms"]} in {STEADY_S:g} s of steady, noisy work"""
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from oncall import OnCall, row, told_after
 from stage import copied, running, say, wait_until
 from watched import Server, event, findings, send, told
 
@@ -53,14 +54,19 @@ class Service:
         return LOAD / self.replicas
 
 
-def scaled(bundle: Path, data: Path, service: Service, measured: int) -> list[dict[str, Any]]:
-    """Measure the load so often, each time when the last change is done; what was found."""
-    with running(bundle, data) as flo:
-        for number in range(1, measured + 1):
+def scaled(
+    bundle: Path, data: Path, service: Service, given: argparse.Namespace, problems: list[str]
+) -> dict[str, Any]:
+    """Measure the load so often, each time when the last change is done; the page that the finding caused."""
+    with OnCall() as on_call, running(on_call.over(bundle), data) as flo:
+        began_s = time.time()
+        for number in range(1, given.measured + 1):
             send(flo, [event("load.measured", {"service": "shop", "per_replica": service.per_replica()})])
             wait_until(lambda number=number: service.asked >= number, 30, "the change that was commanded")
             time.sleep(0.1)
-        return findings(flo, "flo.loop.flapping")
+        if not findings(flo, "flo.loop.flapping"):
+            problems.append(f"{data.name}: the flapping was not found")
+        return on_call.paged(flo, "flo.loop.flapping", began_s, problems)
 
 
 def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
@@ -73,13 +79,11 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
             if name == "guarded":
                 shutil.copy(HERE / "guard.yaml", bundle / "loops" / "calm.yaml")
             say(f"{'With' if name == 'guarded' else 'Without'} a loop that acts on the finding")
-            found = scaled(bundle, home / f"{name}-data", service, given.measured)
+            page = scaled(bundle, home / f"{name}-data", service, given, problems)
         finally:
             service.server.close()
         say(f"   {service.changes} changes" + (f", then frozen: {service.frozen}" if service.frozen else ""))
-        report[name] = {"changes": service.changes, "frozen": service.frozen}
-        if not found:
-            problems.append(f"{name}: the flapping was not found")
+        report[name] = {"changes": service.changes, "frozen": service.frozen, "page": page}
     if not report["guarded"]["frozen"]:
         problems.append("the finding froze nothing")
     if report["guarded"]["changes"] >= report["unguarded"]["changes"]:
@@ -93,7 +97,8 @@ flapping: two rules that undo each other, the load measured {report["measured"]}
 
                      without a loop that acts      with it
   changes            {report["unguarded"]["changes"]:<29} {report["guarded"]["changes"]}, then none
-  who was told       the board                     the service: it is frozen until a person looks"""
+  what was done      nothing                       the service is frozen until a person looks
+{row(report["guarded"]["page"], alone=told_after(report["unguarded"]["page"]))}"""
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -4,17 +4,16 @@
 
 The service is a real server with four places. In its bad hour each request holds its place fifteen times as long, and
 whoever finds none waits. First callers without a guard: each asks for itself, waits half a second, tries again, three
-times. Then FLO, on the same traffic, in a good hour and in a bad one: identical fetches are one, answers are used again,
-places are bounded, and what misses 100 ms is missing. Beside it a loop that needs nothing is timed.
+times. Then FLO: identical fetches are one, answers are used again, places are bounded, and what misses 100 ms is missing.
+The same payments are sent as fast as they are decided; and good hours and bad ones take turns while a loop that needs
+nothing is timed, from a process of its own and at a constant rate.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 import statistics
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -22,55 +21,38 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from stage import RunningFlo, copied, running, say, wait_until
-from watched import Server, decide, event, findings, told
-
 HERE = Path(__file__).resolve().parent
-SERVICE = "http://127.0.0.1:8762"
-PLACES = 4
-GOOD_S, BAD_S = 0.02, 0.3
-CARDS = 200
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from hours import (  # noqa: E402
+    BAD_S,
+    GOOD_S,
+    LOGINS_PER_S,
+    PAYMENTS_PER_S,
+    SERVICE,
+    SETTLE_S,
+    Service,
+    cards,
+    measure,
+    quantile,
+)
+from oncall import OnCall, row  # noqa: E402
+from stage import RunningFlo, copied, running, say, wait_for  # noqa: E402
+from watched import decide, event, findings, told  # noqa: E402
+
 CALLERS = 32
 RETRY_AFTER_S, TRIES = 0.5, 3
 AMPLIFIED_MAX = 1.1
+P99_RATIO_AIM = 1.1
+SLOW = "flo.dependency.slow"
 
 
-class Enrichment:
-    """Four requests at a time; each takes as long as the hour makes it."""
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.took_s = GOOD_S
-        self._places = threading.Semaphore(PLACES)
-        self._lock = threading.Lock()
-        self.server = Server(self._handle)
-
-    def _handle(self, path: str, body: Any) -> tuple[int, Any]:
-        with self._lock:
-            self.requests += 1
-        with self._places:
-            time.sleep(self.took_s)
-        return 200, {"risk": len(path) % 7}
-
-
-def payments(count: int) -> list[str]:
-    """The cards of the traffic, the same each time: some are seen often, most seldom."""
-    chosen = random.Random(11)
-    return [f"c{int(CARDS * chosen.random() ** 2)}" for _ in range(count)]
-
-
-def quantile(seconds: list[float], q: float) -> float:
-    return sorted(seconds)[min(len(seconds) - 1, int(q * len(seconds)))]
-
-
-def asked_alone(service: Enrichment, card: str) -> float:
+def asked_alone(url: str, card: str) -> float:
     """A caller without a guard: the seconds until it has an answer, or gives up."""
     began_s = time.perf_counter()
     for _ in range(TRIES):
         try:
-            with urllib.request.urlopen(f"{service.server.url}/{card}", timeout=RETRY_AFTER_S) as answer:
+            with urllib.request.urlopen(f"{url}/{card}", timeout=RETRY_AFTER_S) as answer:
                 answer.read()
             break
         except OSError:
@@ -78,34 +60,19 @@ def asked_alone(service: Enrichment, card: str) -> float:
     return time.perf_counter() - began_s
 
 
-def unguarded(service: Enrichment, cards: list[str]) -> dict[str, Any]:
-    before = service.requests
+def unguarded(service: Service, payments: list[str], took_s: float) -> dict[str, Any]:
+    service.turn(took_s)
     with ThreadPoolExecutor(CALLERS) as pool:
-        took = list(pool.map(lambda card: asked_alone(service, card), cards))
-    return _figures(took, service.requests - before)
+        took = list(pool.map(lambda card: asked_alone(service.url, card), payments))
+    return _figures(took, service.turn(GOOD_S))
 
 
-def guarded(flo: RunningFlo, service: Enrichment, cards: list[str]) -> dict[str, Any]:
-    before = service.requests
-    plain: list[float] = []
-    over = threading.Event()
-
-    def time_the_other_loop() -> None:
-        while not over.is_set():
-            plain.append(decide(flo, event("login", {"user": f"u{len(plain)}"})))
-            time.sleep(0.005)
-
-    timer = threading.Thread(target=time_the_other_loop)
-    timer.start()
+def guarded(flo: RunningFlo, service: Service, payments: list[str], took_s: float) -> dict[str, Any]:
+    time.sleep(SETTLE_S)  # what is cached is no help
+    service.turn(took_s)
     with ThreadPoolExecutor(CALLERS) as pool:
-        took = list(pool.map(lambda card: decide(flo, event("payment", {"card": card})), cards))
-    over.set()
-    timer.join()
-    return {
-        **_figures(took, service.requests - before),
-        "plain_p99_ms": round(1000 * quantile(plain, 0.99), 1),
-        "plain_median_ms": round(1000 * statistics.median(plain), 1),
-    }
+        took = list(pool.map(lambda card: decide(flo, event("payment", {"card": card})), payments))
+    return _figures(took, service.turn(GOOD_S))
 
 
 def _figures(took: list[float], requests: int) -> dict[str, Any]:
@@ -116,37 +83,59 @@ def _figures(took: list[float], requests: int) -> dict[str, Any]:
     }
 
 
+def beside(
+    flo: RunningFlo,
+    service: Service,
+    home: Path,
+    on_call: OnCall,
+    given: argparse.Namespace,
+    problems: list[str],
+) -> dict[str, Any]:
+    """Hours by turns: what the other loop notices, and what is found of the service."""
+    bad_since_s = 0.0
+
+    def after(hour: str, round: int) -> None:
+        nonlocal bad_since_s
+        if (hour, round) == ("good", 0):
+            problems.extend(f"a false alarm: {each['detail']}" for each in findings(flo, SLOW))
+            bad_since_s = time.time() + SETTLE_S
+
+    def nears_its_timeout() -> list[dict[str, Any]]:
+        return [each for each in findings(flo, SLOW) if "idle_timeout_s" in each["figures"]]
+
+    hours = measure(flo, service, home, given.rounds, given.seconds, after)
+    found = wait_for(nears_its_timeout, 20, "the finding that p99 nears the idle timeout")[0]
+    say(f"   {found['detail']}")
+    page = on_call.paged(flo, SLOW, bad_since_s, problems)
+    return {"hours": hours, "found": found["detail"], "page": page}
+
+
 def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
-    service = Enrichment()
     problems: list[str] = []
     report: dict[str, Any] = {"problems": problems, "payments": given.payments}
-    cards = payments(given.payments)
+    payments = cards(given.payments)
+    service, on_call = Service(), OnCall()
     try:
         say(f"1. Callers without a guard, {given.payments} payments, in a good hour and in a bad one")
-        report["alone_good"] = unguarded(service, cards)
-        service.took_s = BAD_S
-        report["alone_bad"] = unguarded(service, cards)
-        say(f"   {report['alone_good']} became {report['alone_bad']}")
-        service.server.close()
-        service = Enrichment()  # the other one has a queue of requests that nobody waits for any more
-        bundle = copied(HERE / "bundle", home / "bundle", {SERVICE: service.server.url})
-        say("2. FLO, on the same payments")
+        report["alone_good"] = unguarded(service, payments, GOOD_S)
+        report["alone_bad"] = unguarded(service, payments, BAD_S)
+        service.close()
+        service = Service()  # the other one has a queue of requests that nobody waits for any more
+        bundle = on_call.over(copied(HERE / "bundle", home / "bundle", {SERVICE: service.url}))
         with running(bundle, home / "data") as flo:
-            service.took_s = GOOD_S
-            report["flo_good"] = guarded(flo, service, cards)
-            time.sleep(2.5)  # what is cached is no help in the bad hour
-            service.took_s = BAD_S
-            report["flo_bad"] = guarded(flo, service, cards)
-            say(f"   {report['flo_good']} became {report['flo_bad']}")
-            wait_until(lambda: bool(findings(flo, "flo.dependency.slow")), 15, "the finding")
-            report["found"] = findings(flo, "flo.dependency.slow")[0]["detail"]
-            say(f"   {report['found']}")
+            say(f"2. FLO, good hours and bad ones by turns, {given.seconds:g} s each")
+            report |= beside(flo, service, home, on_call, given, problems)
+            say("3. FLO, on the same payments as the callers")
+            report["flo_good"] = guarded(flo, service, payments, GOOD_S)
+            report["flo_bad"] = guarded(flo, service, payments, BAD_S)
             exits = {each["name"]: each for each in flo.get("/v1/loops")["loops"]}
             report["decided"] = exits["enriched"]["decisions"]
     finally:
-        service.server.close()
-    if report["decided"] != 2 * given.payments:
-        problems.append(f"{report['decided']} payments decided of {2 * given.payments}")
+        on_call.close()
+        service.close()
+    report["sent"] = 2 * given.payments + report["hours"]["payments"]
+    if report["decided"] != report["sent"]:
+        problems.append(f"{report['decided']} payments decided of {report['sent']}")
     report["amplified"] = round(report["flo_bad"]["requests"] / report["flo_good"]["requests"], 2)
     if report["amplified"] > AMPLIFIED_MAX:
         problems.append(f"{report['amplified']} times the requests of a good hour")
@@ -154,27 +143,35 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
 
 
 def tell(report: Mapping[str, Any]) -> str:
+    hours = report["hours"]
     rows = "".join(
-        f"  {what:<26} {report['alone_good'][key]!s:>8} {report['alone_bad'][key]!s:>9}      "
+        f"  {what:<18} {report['alone_good'][key]!s:>8} {report['alone_bad'][key]!s:>9}           "
         f"{report['flo_good'][key]!s:>8} {report['flo_bad'][key]!s:>9}\n"
         for what, key in (("median, ms", "median_ms"), ("p99, ms", "p99_ms"), ("requests", "requests"))
     )
     plain = "".join(
-        f"  {'other loop, ' + what + ', ms':<26} {'':>18}      "
-        f"{report['flo_good'][key]!s:>8} {report['flo_bad'][key]!s:>9}\n"
-        for what, key in (("median", "plain_median_ms"), ("p99", "plain_p99_ms"))
+        f"  {'other loop, ' + what:<18} {'-':>8} {'-':>9}           "
+        f"{hours['good'][key]!s:>8} {hours['bad'][key]!s:>9}\n"
+        for what, key in (("median", "median_ms"), ("p99", "p99_ms"))
     )
     return f"""
-latency-cascade: {report["payments"]} payments, a service with {PLACES} places
+latency-cascade: {report["payments"]} payments in each hour, a service with four places
 
-                              without a guard             with FLO
-                                 good       bad           good       bad hour
+                     without a guard               with FLO
+                         good  bad hour               good  bad hour
 {rows}{plain}
-  {report["found"]}"""
+  other loop         -                             p99 in bad hours {hours["ratio_by_round"]:.2f} times that of good ones \
+(aim: at most {P99_RATIO_AIM:g})
+                                                   {hours["logins"]} decisions, {LOGINS_PER_S} a second beside \
+{PAYMENTS_PER_S} payments; `flo bench cascade` for longer
+  found              nothing                       {SLOW}: {report["found"]}
+{row(report["page"])}"""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--payments", type=int, default=1_000, help="how many payments in each hour")
+    parser.add_argument("--rounds", type=int, default=4, help="pairs of a good hour and a bad one")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long each of these hours is")
 
 
 if __name__ == "__main__":

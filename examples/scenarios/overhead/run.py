@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from oncall import OnCall, row
 from stage import copied, running, say, wait_until
 from watched import Server, commands, event, findings, send, told
 
@@ -52,12 +53,15 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
     scheduler, direct = Scheduler(), Server(lambda path, body: (200, work()))
     problems: list[str] = []
     report: dict[str, Any] = {"problems": problems, "found": None}
+    on_call = OnCall()
     try:
         addresses = {
             "http://127.0.0.1:8762/": scheduler.server.url + "/",
             "http://127.0.0.1:8763/": direct.url + "/",
         }
-        with running(copied(HERE / "bundle", home / "bundle", addresses), home / "data") as flo:
+        bundle = on_call.over(copied(HERE / "bundle", home / "bundle", addresses))
+        with running(bundle, home / "data") as flo:
+            began_s = time.time()
             say(f"{JOBS} jobs of {WORK_S * 1000:.0f} ms by each of two engines")
             for job in range(JOBS):
                 send(flo, [event(f"job.{engine}", {"job": f"j{job}"}) for engine in ("scheduler", "direct")])
@@ -72,15 +76,17 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
                 )
             time.sleep(2.0)  # the watch comes round once a second
             found = {each["subject"]: each for each in findings(flo, "flo.overhead.high")}
-        if "scheduled" in found:
-            report["found"] = found["scheduled"]["figures"]
-            say(f"   {found['scheduled']['detail']}")
-        else:
+            if "scheduled" in found:
+                report["found"] = found["scheduled"]["figures"]
+                say(f"   {found['scheduled']['detail']}")
+            report["page"] = on_call.paged(flo, "flo.overhead.high", began_s, problems, "scheduled")
+        if report["found"] is None:
             problems.append("the overhead of the scheduler was not found")
         if "direct" in found:
             problems.append(f"a false alarm: {found['direct']['detail']}")
         return report
     finally:
+        on_call.close()
         scheduler.server.close()
         direct.close()
 
@@ -93,7 +99,8 @@ overhead: the same {JOBS} jobs by two engines
                      by a scheduler                directly
   every job          succeeded                     succeeded
   found              {figures.get("overhead_share", 0):.0%} orchestration             nothing
-                     {figures.get("worked_s")} s of work, {figures.get("waited_s")} s of waiting"""
+                     {figures.get("worked_s")} s of work, {figures.get("waited_s")} s of waiting
+{row(report["page"])}"""
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from stage import running, say, wait_until
+from oncall import OnCall, row
+from stage import copied, running, say, wait_until
 from watched import findings, told
 
 HERE = Path(__file__).resolve().parent
@@ -41,7 +42,10 @@ for number in itertools.count():
 
 def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
     problems: list[str] = []
-    with running(HERE / "bundle", home / "data") as flo:
+    with (
+        OnCall() as on_call,
+        running(on_call.over(copied(HERE / "bundle", home / "bundle", {})), home / "data") as flo,
+    ):
         url = flo.url + "/v1/signals"
         producers = [subprocess.Popen([sys.executable, "-c", PRODUCER, url, type]) for type in TYPES]
         try:
@@ -50,9 +54,11 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
             early = [each["subject"] for each in findings(flo, "flo.loop.quiet")]
             say("2. The producer of orders is killed")
             producers[0].kill()
+            killed_s = time.time()
             took_s = wait_until(lambda: bool(findings(flo, "flo.loop.quiet")), 60, "the finding")
             found = findings(flo, "flo.loop.quiet")
             say(f"   {found[0]['detail']}")
+            page = on_call.paged(flo, "flo.loop.quiet", killed_s, problems, "orders")
             loops = {each["name"]: each for each in flo.get("/v1/loops")["loops"]}
             first = flo.get("/v1/loops")["loops"][0]["name"]
         finally:
@@ -70,6 +76,7 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
         "errors": loops["orders"]["errors"],
         "dead_letters": loops["orders"]["dead_letters"],
         "figures": found[0]["figures"],
+        "page": page,
         "problems": problems,
     }
 
@@ -81,7 +88,8 @@ quiet: a producer that dies
                      without the watchdog          with it
   errors             {report["errors"]:<29} {report["errors"]}
   dead letters       {report["dead_letters"]:<29} {report["dead_letters"]}
-  who was told       nobody                        flo.loop.quiet, {report["found_after_s"]} s after it died"""
+  found              nothing                       flo.loop.quiet, {report["found_after_s"]} s after it died
+{row(report["page"])}"""
 
 
 if __name__ == "__main__":

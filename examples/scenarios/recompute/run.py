@@ -12,19 +12,25 @@ import argparse
 import json
 import random
 import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from bundles import JOBS, bundle  # noqa: E402
-from serving import Flo, programs, wait_for  # noqa: E402
+from oncall import by_what, explained  # noqa: E402
+from stage import Program, RunningFlo, running, say, wait_for  # noqa: E402
+from watched import commands, event, findings, send, since, told  # noqa: E402
 
 ROWS = 30_000
+FOUND = "flo.data.recomputed"
 
 
-def write_bundle(home: Path, files: dict[str, str]) -> Path:
+def write_bundle(home: Path, files: Mapping[str, str]) -> Path:
     for name, text in files.items():
         path = home / "bundle" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,20 +38,24 @@ def write_bundle(home: Path, files: dict[str, str]) -> Path:
     return home / "bundle"
 
 
-def land(flo: Flo, home: Path, day: int) -> None:
+def put(flo: RunningFlo, files: Mapping[str, str], note: str) -> None:
+    """Apply a bundle."""
+    flo.ask("PUT", "/v1/bundle", json.dumps({"files": files, "note": note}).encode())
+
+
+def land(flo: RunningFlo, home: Path, day: int) -> None:
     """A day's transactions arrive: a file, and a signal that says so."""
     randomness = random.Random(day)
     source = home / f"tx-{day}.csv"
     rows = (f"card-{randomness.randrange(500)},{randomness.expovariate(0.02):.2f}\n" for _ in range(ROWS))
     source.write_text("".join(rows))
     data = {"day": f"day-{day}", "source": str(source), "features": str(home / f"features-{day}.csv")}
-    event = {"specversion": "1.0", "id": f"tx-{day}", "source": "/lake", "type": "tx.landed", "data": data}
-    flo.ask("POST", "/v1/signals", event, "application/cloudevents+json")
+    send(flo, [event("tx.landed", data, id=f"tx-{day}")])
 
 
-def settled(flo: Flo, count: int) -> list[dict[str, Any]]:
+def settled(flo: RunningFlo, count: int) -> list[dict[str, Any]]:
     """The jobs' commands once so many have succeeded."""
-    rows = [row for row in flo.rows("/v1/commands?verb=call&limit=1000") if row["status"] == "succeeded"]
+    rows = [row for row in flo.rows("/v1/commands?verb=call") if row["status"] == "succeeded"]
     return rows if len(rows) >= count else []
 
 
@@ -53,80 +63,101 @@ def computations(commands: list[dict[str, Any]]) -> int:
     return sum(command["arguments"]["compute"] is True for command in commands)
 
 
-def finding_of(flo: Flo) -> dict[str, Any] | None:
-    return next(iter(flo.rows("/v1/watchdogs?type=flo.data.recomputed")), None)
+def before(flo: RunningFlo, home: Path, days: int, problems: list[str]) -> dict[str, Any]:
+    """Days on which each loop computes for itself; what is found of it, and who is asked to look."""
+    landed_s = time.time()
+    for day in range(days):
+        land(flo, home, day)
+    ran = wait_for(lambda: settled(flo, days * len(JOBS)), 120, "the jobs")
+    say(f"   {len(ran)} jobs ran, every one succeeded")
 
+    def complete() -> list[dict[str, Any]]:
+        return [
+            each
+            for each in findings(flo, FOUND)
+            if each["figures"]["recomputations"] >= days * (len(JOBS) - 1)
+        ]
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--days", type=int, default=4, help="days of data before and after")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    options = parser.parse_args()
-    tell = (lambda text: None) if options.json else print
-    days: int = max(1, options.days)
-    with programs() as running:
-        placeholders = dict.fromkeys(JOBS, "http://127.0.0.1:9/")
-        flo = running.flo(write_bundle(running.home, bundle(placeholders, shared=False)))
-        addresses = {name: running.start(str(HERE / "job.py"), name, flo.url)["url"] for name in JOBS}
-        flo.ask("PUT", "/v1/bundle", {"files": bundle(addresses, shared=False), "note": "where the jobs are"})
-
-        for day in range(days):
-            land(flo, running.home, day)
-        commands = wait_for("the jobs", lambda: settled(flo, days * len(JOBS)), 120)
-        before = computations(commands)
-        tell(f"Without FLO's view: {days} days landed, {len(commands)} jobs ran, every one succeeded.")
-
-        def complete() -> dict[str, Any] | None:
-            found = finding_of(flo)
-            return found if found and found["figures"]["recomputations"] >= days * (len(JOBS) - 1) else None
-
-        finding = wait_for("the finding", complete)
-        figures = finding["figures"]
-        tell(f"\nWith it: {finding['detail']}.")
-        for job, line in sorted(figures["by"].items()):
-            tell(
-                f"  {job}: {line['computations']} computations, {line['seconds']:.2f} s, as in run {line['example']}"
-            )
-        reviews = wait_for("the review", lambda: flo.rows("/v1/commands?loop=waste-watch"))
-        tell(f"A rule asked a person to look: {reviews[0]['arguments']['about'][:60]}...")
-
-        flo.ask(
-            "PUT",
-            "/v1/bundle",
-            {"files": bundle(addresses, shared=True), "note": "one loop makes the features"},
+    finding = wait_for(complete, 60, "the finding")[0]
+    figures = finding["figures"]
+    say(f"   {finding['detail']}")
+    for job, line in sorted(figures["by"].items()):
+        say(
+            f"   {job}: {line['computations']} computations, {line['seconds']:.2f} s, as in run {line['example']}"
         )
-        tell(
-            f"\nA bundle is applied: {JOBS[0]} makes the features and feeds {' and '.join(JOBS[1:])}. Nothing restarts."
-        )
-        for day in range(days, 2 * days):
-            land(flo, running.home, day)
-        commands = wait_for("the jobs", lambda: settled(flo, 2 * days * len(JOBS)), 120)
-        after = computations(commands) - before
-        later = finding_of(flo)
-        again = (later or finding)["figures"]["recomputations"] - figures["recomputations"]
-        tell(
-            f"{days} more days: the features were computed {after} times instead of {before}; {again} of them again."
-        )
-        fed = flo.rows("/v1/edges?evidence=context&limit=100")
-        for edge in fed:
-            tell(f"  {edge['from']} -> {edge['to']}: {edge['status']}, {edge['count']} times")
-        phantoms = [row["subject"] for row in flo.rows("/v1/watchdogs?type=flo.edge.phantom")]
-    outcome = {
-        "days": days,
-        "computations_before": before,
-        "computations_after": after,
+    reviews = wait_for(lambda: commands(flo, "waste-watch"), 60, "the review")
+    review = reviews[0]
+    return {
+        "computations_before": computations(ran),
         "recomputations": figures["recomputations"],
-        "recomputations_after": again,
         "wasted_s": figures["wasted_s"],
         "by": sorted(figures["by"]),
         "reviews": len(reviews),
-        "phantoms": phantoms,
-        "fed": {f"{edge['from']} -> {edge['to']}": edge["status"] for edge in fed},
+        "reviewed_after_s": since(landed_s, review["issued"]),
+        "explained": explained(flo, review, FOUND, problems),
     }
-    if options.json:
-        print(json.dumps(outcome, indent=2))
-    return 0 if (before, after, again) == (days * len(JOBS), days, 0) else 1
+
+
+def after(flo: RunningFlo, home: Path, days: int, report: Mapping[str, Any]) -> dict[str, Any]:
+    """As many days on which one loop feeds the others."""
+    for day in range(days, 2 * days):
+        land(flo, home, day)
+    ran = wait_for(lambda: settled(flo, 2 * days * len(JOBS)), 120, "the jobs")
+    (finding,) = findings(flo, FOUND)
+    edges = flo.rows("/v1/edges?evidence=context")
+    for edge in edges:
+        say(f"   {edge['from']} -> {edge['to']}: {edge['status']}, {edge['count']} times")
+    return {
+        "computations_after": computations(ran) - report["computations_before"],
+        "recomputations_after": finding["figures"]["recomputations"] - report["recomputations"],
+        "phantoms": [row["subject"] for row in findings(flo, "flo.edge.phantom")],
+        "fed": {f"{edge['from']} -> {edge['to']}": edge["status"] for edge in edges},
+    }
+
+
+def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
+    problems: list[str] = []
+    days: int = max(1, given.days)
+    nowhere = dict.fromkeys(JOBS, "http://127.0.0.1:9/")
+    with ExitStack() as started:
+        flo = started.enter_context(running(write_bundle(home, bundle(nowhere, shared=False)), home / "data"))
+        addresses = {}
+        for name in JOBS:
+            job = Program(str(HERE / "job.py"), name, flo.url)
+            started.callback(job.stop)
+            addresses[name] = job.said["url"]
+        put(flo, bundle(addresses, shared=False), "where the jobs are")
+        say(f"1. {days} days land; each of {len(JOBS)} loops has the features computed")
+        report = before(flo, home, days, problems)
+        say(f"2. A bundle is applied: {JOBS[0]} makes the features and feeds {' and '.join(JOBS[1:])}")
+        put(flo, bundle(addresses, shared=True), "one loop makes the features")
+        report |= after(flo, home, days, report)
+    for name, wanted in (
+        ("computations_before", days * len(JOBS)), ("computations_after", days), ("recomputations_after", 0)
+    ):  # fmt: skip
+        if report[name] != wanted:
+            problems.append(f"{name}: {report[name]}, it should be {wanted}")
+    return {"days": days, **report, "problems": problems}
+
+
+def tell(report: Mapping[str, Any]) -> str:
+    wasted = f"{report['wasted_s']:.2f} s of work"
+    return f"""
+recompute: three loops that need the same features, {report["days"]} days before the change and {report["days"]} after it
+
+                     each for itself               one feeds the others
+  computed           {report["computations_before"]:<29} {report["computations_after"]}
+  of these again     {report["recomputations"]:<29} {report["recomputations_after"]}
+  wasted             {wasted:<29} nothing
+  found              {FOUND}
+  who computed       {", ".join(report["by"])}
+  who was asked      a person, by a review, {report["reviewed_after_s"]:.1f} s after the data landed
+  explained          {by_what(report)}"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--days", type=int, default=4, help="days of data before and after")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told("recompute", __doc__.partition("\n")[0], run, tell, options))

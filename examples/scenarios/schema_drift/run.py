@@ -27,7 +27,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from stage import FLO, Receiver, RunningFlo, copied, flo, running, say, wait_until
+from oncall import Receiver
+from stage import FLO, RunningFlo, copied, flo, running, say, wait_until
 
 HERE = Path(__file__).resolve().parent
 RECEIVER = "http://127.0.0.1:8761/"
@@ -102,7 +103,10 @@ def with_guard(report: Report, home: Path, receiver: Receiver, workers: int) -> 
 def _drift(report: Report, running_flo: RunningFlo, receiver: Receiver) -> None:
     report.rss_before_mb = running_flo.rss_mb()
     producer = produce(running_flo.url, report.signals, BEFORE_DRIFT, "gateway")
-    paged_s, page = receiver.first("page", 60.0)
+    paged = receiver.first(60.0, lambda data: data["verb"] == "page")
+    if paged is None:
+        raise TimeoutError("nobody was paged within 60 s")
+    paged_s, page = paged
     sent = said(producer)
     (row,) = running_flo.get("/v1/pipelines")["pipelines"]
     report.page_after_s = paged_s - datetime.fromisoformat(row["paused_since"]).timestamp()
@@ -161,7 +165,7 @@ def _look_for_each(report: Report, data: Path) -> None:
 
 def _decisions(data: Path) -> Iterator[dict[str, Any]]:
     """Newest first."""
-    command = [*FLO, "export", "decisions", "--data", str(data)]
+    command = [sys.executable, *FLO, "export", "decisions", "--data", str(data)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from oncall import OnCall, row
 from stage import RunningFlo, copied, flo, running, say, wait_until
 from watched import Server, commands, event, findings, send, told
 
@@ -44,17 +45,20 @@ def orders(running_flo: RunningFlo, day: str) -> dict[str, dict[str, int]]:
 def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
     desk = Server(lambda path, body: (200, {"priced": True}))
     problems: list[str] = []
+    on_call = OnCall()
     try:
-        bundle = copied(HERE / "bundle", home / "bundle", {DESK: desk.url + "/"})
+        bundle = on_call.over(copied(HERE / "bundle", home / "bundle", {DESK: desk.url + "/"}))
         with running(bundle, home / "data") as running_flo:
             say("1. Today's logic on today's data")
             today = orders(running_flo, "today")
             say("2. The change of the rules does not come")
             time.sleep(4.0)
+            cause_s = time.time()
             tomorrow = orders(running_flo, "tomorrow")
             wait_until(lambda: bool(findings(running_flo, "flo.logic.skewed")), 10, "the finding")
             (finding,) = findings(running_flo, "flo.logic.skewed")
             say(f"   {finding['detail']}")
+            page = on_call.paged(running_flo, "flo.logic.skewed", cause_s, problems)
             say("3. It comes: flo apply")
             path = bundle / "loops" / "guarded.yaml"
             path.write_text(
@@ -64,6 +68,7 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
             mended = orders(running_flo, "mended")
             wait_until(lambda: not findings(running_flo, "flo.logic.skewed"), 20, "the finding over")
     finally:
+        on_call.close()
         desk.close()
     for day, found, wanted in (
         ("today", today, "succeeded"), ("tomorrow", tomorrow, "stale"), ("mended", mended, "succeeded")
@@ -75,20 +80,26 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
         "tomorrow": tomorrow,
         "mended": mended,
         "found": finding["figures"],
+        "page": page,
         "problems": problems,
     }
 
 
 def tell(report: Mapping[str, Any]) -> str:
+    def ended(outcomes: Mapping[str, int]) -> str:
+        return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+
     rows = "".join(
-        f"  {day:<18} {report[day]['unguarded']!s:<29} {report[day]['guarded']}\n"
+        f"  {day:<18} {ended(report[day]['unguarded']):<29} {ended(report[day]['guarded'])}\n"
         for day in ("today", "tomorrow", "mended")
     )
+    skew_s = report["found"]["skew_s"]
     return f"""
 yesterdays-logic: {ORDERS} orders a day
 
                      without fresh.logic           with it
-{rows}  who was told       nobody                        flo.logic.skewed: {report["found"]["skew_s"]:g} s too old"""
+{rows}  found              nothing                       flo.logic.skewed: {skew_s:.1f} s older than its data
+{row(report["page"])}"""
 
 
 if __name__ == "__main__":

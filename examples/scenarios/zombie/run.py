@@ -23,6 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import stage
+from oncall import OnCall, row
 from stage import RunningFlo, copied, running, say, wait_until
 from watched import Server, commands, event, findings, send, told
 
@@ -67,22 +68,28 @@ def is_over(flo: RunningFlo, ways: Mapping[str, int]) -> bool:
 def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
     bank = Bank()
     problems: list[str] = []
+    on_call = OnCall()
     try:
         say(f"1. Without a guard, for {given.seconds:g} s")
         unguarded(bank, given.seconds)
         alone = bank.asked["unguarded"]
         say(f"   {alone} settlements asked for, {alone} times 200, none booked, nobody knows")
         say("2. With FLO")
-        bundle = copied(HERE / "bundle", home / "bundle", {BANK: bank.server.url})
+        bundle = on_call.over(copied(HERE / "bundle", home / "bundle", {BANK: bank.server.url}))
         with running(bundle, home / "data") as flo:
+            due_s = time.time()
             for way in WAYS:
                 send(flo, [event(f"settlement.due.{way}", {"account": "a"})])
-            wait_until(lambda: is_over(flo, dict.fromkeys(WAYS, 1)), 30, "every context dead")
+            wait_until(lambda: is_over(flo, dict.fromkeys(WAYS, 1)), 60, "every context dead")
             report = _seen(flo, bank, problems)
             contexts = [_context(flo, way) for way in WAYS]
+            pages = {
+                name: on_call.paged(flo, f"flo.{name}", due_s, problems)
+                for name in ("command.silent", "iteration.killed")
+            }
         say("3. FLO is restarted with its wall clock set back by a day, and the zombies come again")
         before = dict(bank.asked)
-        stage.FLO[:] = [sys.executable, str(HERE / "set_back.py")]
+        stage.FLO[:] = [str(HERE / "set_back.py")]
         with running(bundle, home / "data") as flo:
             for way, last in zip(WAYS, contexts, strict=True):
                 send(flo, [event(f"settlement.retry.{way}", {"account": "a"}, **last)])
@@ -91,8 +98,16 @@ def run(given: argparse.Namespace, home: Path) -> dict[str, Any]:
         report["asked_after_restart"] = sum(bank.asked.values()) - sum(before.values())
         if report["asked_after_restart"]:
             problems.append(f"the bank was asked {report['asked_after_restart']} times by dead contexts")
-        return {"unguarded": alone, "unguarded_s": given.seconds, **report, "problems": problems}
+        return {
+            "unguarded": alone,
+            "unguarded_s": given.seconds,
+            **report,
+            "page": pages["command.silent"],
+            "page_of_the_end": pages["iteration.killed"],
+            "problems": problems,
+        }
     finally:
+        on_call.close()
         bank.server.close()
 
 
@@ -128,15 +143,17 @@ def _seen(flo: RunningFlo, bank: Bank, problems: list[str]) -> dict[str, Any]:
 
 def tell(report: Mapping[str, Any]) -> str:
     a_day = report["unguarded"] / report["unguarded_s"] * 86_400
+    alone = f"{report['unguarded']} in {report['unguarded_s']:g} s, and on"
     return f"""
 zombie: a bank that answers 200 and books nothing
 
                      without a guard               with it
-  settlements        {report["unguarded"]} in {report["unguarded_s"]:g} s, and on           \
+  settlements        {alone:<29} \
 {report["hops"]["asked"]} until its hops were used up, {report["ttl"]["asked"]} until its TTL was over
   in {STORY_DAYS} days         {a_day * STORY_DAYS:<29,.0f} the same
   called             success                       silent, each of them
-  who was told       nobody                        flo.command.silent, flo.iteration.killed
+  found              nothing                       flo.command.silent, flo.iteration.killed
+{row(report["page"])}
   after a restart    goes on                       {report["asked_after_restart"]}, the wall clock set back by a day"""
 
 

@@ -17,6 +17,9 @@ WIDTH = 100
 VALUE_CHARS_MAX = 200
 """A value's length in the text; the record has it whole."""
 
+DATA_CHARS_MAX = 500
+"""A signal's data in the text. What a watchdog found is a sentence with its figures, of up to 300 characters."""
+
 MARGIN = 13
 """Columns of the labels at the left."""
 
@@ -77,7 +80,7 @@ def _what_came(program: LoopProgram, record: Mapping[str, Any]) -> Iterator[str]
         "What came", f"{signal['type']} {signal['id']} from {signal['source']}, of {timing['time']}"
     )
     contract = f" (contract {record['contract']})" if record["contract"] else ""
-    yield from _block("", f"{_short(signal.get('data'))}{contract}")
+    yield from _block("", f"{_short(signal.get('data'), DATA_CHARS_MAX)}{contract}")
     if record.get("replayed"):
         before = record["replayed"]
         said = (
@@ -253,20 +256,20 @@ def _flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def _short(value: Any) -> str:
-    text = _value(value)
-    return text if len(text) <= VALUE_CHARS_MAX else text[: VALUE_CHARS_MAX - 1] + "…"
+def _short(value: Any, chars_max: int = VALUE_CHARS_MAX) -> str:
+    text = _value(value, chars_max)
+    return text if len(text) <= chars_max else text[: chars_max - 1] + "…"
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, chars_max: int = VALUE_CHARS_MAX) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {_short(each)}" for name, each in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {_short(each, chars_max)}" for name, each in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_short, value)) + "]"
+        return "[" + ", ".join(_short(each, chars_max) for each in value) + "]"
     return "null" if value is None else str(value)
 
 

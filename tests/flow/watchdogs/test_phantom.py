@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.flow.observe.looking import Looking
 from tests.flow.watchdogs.watched import DAY, HOUR, S
+
+from flo.flow.digest import Caused, Digest
 
 LOOPS = {
     "score": "on: tx\nfeeds: [retrain]\nreads: [dataset:profiles, model:fraud]\nwrites: [dataset:scores]",
@@ -25,6 +28,17 @@ def test_a_dataset_that_a_loop_reads_undeclared_is_named_with_first_seen_count_a
     assert finding.figures["evidence"]["reported"]["example"] != run
     assert "under `reads` of loop score" in finding.detail
     assert len(looking.raised) == 1, "seen again it is the same finding"
+
+
+@pytest.mark.parametrize(("source", "target"), [("score", "score"), ("retrain", "score")])
+def test_a_loop_that_feeds_another_or_itself_undeclared_is_told_to_say_so(source: str, target: str) -> None:
+    looking = Looking(LOOPS)
+    looking.observer.find_loop = lambda section: source
+    caused = [Caused("0-1-0", target, 1, "0-2-0-0")]
+    looking.observer.observe_digest(Digest(0, 2, looking.now_ns, [], [], caused))
+    (finding,) = looking.look().values()
+    assert finding.subject == f"loop:{source} -> loop:{target}"
+    assert f"under `feeds` of loop {source}" in finding.detail
 
 
 def test_every_declared_edge_is_left_alone_however_it_is_seen() -> None:

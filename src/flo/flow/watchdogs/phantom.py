@@ -117,7 +117,7 @@ def _way(edge: Edge) -> str:
     if not edge.loops:
         return "among the parents in the lineage of its reader"
     loop = edge.loops[0]
-    if len(edge.loops) == 2 and edge.source.partition(":")[0] == "loop":
+    if edge.source.startswith("loop:") and (len(edge.loops) == 2 or edge.source == edge.target):
         return f"under `feeds` of loop {loop}"
     if edge.source.startswith("dataset:"):
         return f"under `reads` of loop {loop}"

@@ -160,8 +160,8 @@ class QuietWatchdog(Watchdog):
                 type=self.type,
                 subject=loop,
                 loop=loop,
-                detail=f"{loop} has decided nothing for {silence_s:.0f} s; at this hour of such a day "
-                f"{max(usual_s, self.limits['silence'] / NS_PER_S):.0f} s would be nothing unusual",
+                detail=f"{loop} has decided nothing for {_told(silence_s)}; at this hour of such a day "
+                f"{_told(max(usual_s, self.limits['silence'] / NS_PER_S))} would be nothing unusual",
                 at_ns=now_ns,
                 figures={"silence_s": round(silence_s, 1), "usual_s_max": round(usual_s, 1)},
             )
@@ -186,3 +186,8 @@ class QuietWatchdog(Watchdog):
             rhythm.longest_s = numpy.frombuffer(silences, numpy.float32).reshape(DAYS, 24).copy()
             rhythms[name] = rhythm
         self._rhythms, self._quiet = rhythms, quiet
+
+
+def _told(seconds: float) -> str:
+    """Tenths where they matter: 3.3 s is more than 3 s."""
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds:.0f} s"
