@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -51,10 +51,6 @@ class Offer:
     parking: Collection[str]  # types that are not decided now; grows while a batch is decided
     unusual: Unusual
 
-    def taken(self, start: int, end: int) -> None:
-        self.group.raws += self.raws[start:end]
-        self.receipts.extend([ACCEPTED] * (end - start))
-
 
 class Express:
     """The types of a router whose signals can go this way, and the decoders of all of them."""
@@ -85,88 +81,118 @@ class Express:
 
     def run(self, offer: Offer, start: int) -> tuple[int, bool]:
         """Decide the signals from `start` on while they are plain: the first place not decided, and whether any of
-        their loops waits for the commit."""
-        raws, marks, parking, now = offer.raws, offer.marks, offer.parking, offer.group.decided_ns
-        hot, older, fractions = marks.hot, marks.older, FRACTIONS_SEEN.get
-        decode, open_decode = self._decode, self._open
-        assert decode is not None
-        assert open_decode is not None
-        run = _Run(offer)
-        events, times = run.events, run.times
-        kind: type | None = None
-        strict = False
-        place, second, second_ns = start, "never", 0
-        for place, raw in enumerate(islice(raws, start, None), start):
+        their loops waits for the commit.
+
+        Each step is taken for a whole run before the next one is: the processor then has one small loop at a time, and
+        what it works on still in its cache.
+        """
+        raws, now, strict = offer.raws, offer.group.decided_ns, False
+        while start < len(raws):
+            lines = raws[start : start + RUN_SIGNALS_MAX]
+            events = self._decoded(lines)
+            for kind, run in _by_kind(events):
+                route, type = self._routes[kind], run[0].type
+                if type in offer.parking:  # paused, perhaps by what the run before decided
+                    return start, strict
+                times = _times(run, now)
+                strict = strict or type not in self._relaxed
+                _decide(offer, route, run[: len(times)], times, start)
+                start += len(times)
+                if len(times) < len(run):
+                    return start, strict
+            if len(events) < len(lines):
+                return start, strict
+        return start, strict
+
+    def _decoded(self, lines: Sequence[bytes]) -> list[Any]:
+        """The events of these lines up to the first that is not plain."""
+        assert self._decode is not None
+        try:
+            return list(map(self._decode, lines))
+        except _NOT_PLAIN:
+            events: list[Any] = []
+        for line in lines:
             try:
                 try:
-                    event = decode(raw)
+                    events.append(self._decode(line))
                 except msgspec.ValidationError:
-                    event = open_decode(raw)
-                    decode = self._decode = open_decode
-                time = event.time
-                if time is None:
-                    t = now
-                else:
-                    fraction = fractions(time[19:])
-                    if fraction is not None and time.startswith(second):
-                        t = second_ns + fraction  # most signals are of the second of the one before
-                    else:
-                        t = time_from_text(time)
-                        fraction = fractions(time[19:])
-                        second, second_ns = ("never", 0) if fraction is None else (time[:19], t - fraction)
+                    assert self._open is not None
+                    events.append(self._open(line))
+                    self._decode = self._open
             except _NOT_PLAIN:
                 break
-            if event.__class__ is not kind or len(events) == RUN_SIGNALS_MAX:
-                run.decide()
-                kind = event.__class__
-                run.route = self._routes[kind]
-                strict = strict or event.type not in self._relaxed
-            if parking and event.type in parking:
-                break  # paused, perhaps by what this run decided
-            ids = hot.get(event.source)
-            if ids is None:
-                ids = hot[event.source] = set()
-            before = len(ids)
-            ids.add(event.id)
-            if len(ids) == before or (older and _is_older(marks, event, ids)):
-                offer.taken(start, place)
-                offer.receipts.append(DUPLICATE)
-                start = place + 1
-                continue
-            events.append(event)
-            times.append(t)
-        else:
-            place = len(raws)
-        run.decide()
-        offer.taken(start, place)
-        return place, strict
+        return events
 
 
-class _Run:
-    """Signals of one loop that wait to be decided together."""
+def _by_kind(events: list[Any]) -> Iterable[tuple[type, list[Any]]]:
+    """Neighbours of one type together, in order."""
+    if len(set(map(type, events))) == 1:
+        return ((events[0].__class__, events),)
+    return ((kind, list(run)) for kind, run in groupby(events, type))
 
-    def __init__(self, offer: Offer) -> None:
-        self.events: list[Any] = []
-        self.times: list[int] = []
-        self.route: Route | None = None
-        self._offer = offer
-        self._row = len(offer.group.raws)
 
-    def decide(self) -> None:
-        if not self.events:
-            return
-        route, group = self.route, self._offer.group
-        assert route is not None
-        assert route.decide_run is not None
-        is_new = route.rows is None
-        rows = route.rows if route.rows is not None else route.open(group)
-        unusual = functools.partial(self._offer.unusual, route)
-        route.decide_run(self.events, self.times, group.decided_ns, route.cells, self._row, rows, unusual)
-        if is_new and not rows:
-            route.close(group)
-        self._row += len(self.events)
-        self.events.clear()
-        self.times.clear()
+def _times(events: Sequence[Any], now_ns: int) -> list[int]:
+    """Their times up to the first that cannot be read. Most signals are of the second of the one before."""
+    times: list[int] = []
+    fractions, second, second_ns = FRACTIONS_SEEN.get, "never", 0
+    for event in events:
+        text = event.time
+        if text is None:
+            times.append(now_ns)
+            continue
+        fraction = fractions(text[19:])
+        if fraction is not None and text.startswith(second):
+            times.append(second_ns + fraction)
+            continue
+        try:
+            t = time_from_text(text)
+        except SignalRejected:
+            break
+        times.append(t)
+        fraction = fractions(text[19:])
+        second, second_ns = ("never", 0) if fraction is None else (text[:19], t - fraction)
+    return times
+
+
+def _decide(offer: Offer, route: Route, events: list[Any], times: list[int], start: int) -> None:
+    """Decide signals of one loop together, but for those that were taken before. `start`: the place of the first."""
+    repeats = _repeats(offer.marks, events)
+    end = start + len(events)
+    lines = offer.raws[start:end]
+    if repeats:
+        gone = set(repeats)
+        events, times, lines = (
+            [each for place, each in enumerate(all) if place not in gone] for all in (events, times, lines)
+        )
+        offer.receipts.extend(DUPLICATE if place in gone else ACCEPTED for place in range(end - start))
+    else:
+        offer.receipts.extend([ACCEPTED] * len(events))
+    if not events:
+        return
+    group = offer.group
+    is_new = route.rows is None
+    rows = route.rows if route.rows is not None else route.open(group)
+    assert route.decide_run is not None
+    unusual = functools.partial(offer.unusual, route)
+    route.decide_run(events, times, group.decided_ns, route.cells, len(group.raws), rows, unusual)
+    group.raws += lines
+    if is_new and not rows:
+        route.close(group)
+
+
+def _repeats(marks: Marks, events: Sequence[Any]) -> list[int]:
+    """The places of those that were taken before; the others are marked as taken."""
+    hot, older = marks.hot, marks.older
+    repeats: list[int] = []
+    for place, event in enumerate(events):
+        ids = hot.get(event.source)
+        if ids is None:
+            ids = hot[event.source] = set()
+        before = len(ids)
+        ids.add(event.id)
+        if len(ids) == before or (older and _is_older(marks, event, ids)):
+            repeats.append(place)
+    return repeats
 
 
 def _is_older(marks: Marks, event: Any, ids: set[str]) -> bool:
