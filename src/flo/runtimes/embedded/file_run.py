@@ -20,7 +20,7 @@ from flo.runtimes.embedded.runtime import EmbeddedRuntime
 
 Progress = Callable[[int, int], None]
 
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 18
 BATCHES_AHEAD = 8
 """Batches offered before the first of them is durable: enough that deciding never waits for a sync, and no more than the
 shards take at a time."""
