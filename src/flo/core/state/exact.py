@@ -39,6 +39,8 @@ class StateError(InputError, ValueError):
 
 def exact(value: float, name: str) -> Exact:
     """The scaled value of any double or int that the plain path does not take; refuses what is not finite or too large."""
+    if not value:  # the one common value that is not plain
+        return 0
     if not -MAGNITUDE_MAX < value < MAGNITUDE_MAX:
         refuse_magnitude(value, name)
     numerator, denominator = value.as_integer_ratio()
