@@ -19,7 +19,7 @@ from bench.transactions import transactions_file
 ABOUT = "decisions a second from a file, against the same work written by hand"
 BUNDLE = Path(__file__).resolve().parent / "bundles" / "w1"
 
-SIGNALS, ROUNDS = 200_000, 4
+SIGNALS, ROUNDS = 1_000_000, 3
 SIGNALS_QUICK, ROUNDS_QUICK = 50_000, 2
 
 ONE_WORKER_MIN = 0.6
