@@ -57,6 +57,8 @@ class EngineConformance:
     def command(self, rig: Rig, job: str, n: int = 1, **changes: Any) -> Command:
         now_ns = SteadyClock().now_ns()
         fields = {
+            "key": f"{rig.loop}/card-{n}/1/rule/0",
+            "loop": rig.loop,
             "verb": rig.verb,
             "arguments": rig.arguments(job),
             "issued_ns": now_ns,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
@@ -46,6 +47,7 @@ class Rig(Protocol):
     has not, with the reason: nothing is proved of them here. Whatever stands in neither is tested.
     """
 
+    loop: str  # the first part of every key: one of its own for each test where tests share an engine
     verb: str  # what starts a run: trigger, call, page ...
     timeout_s: float
     lacks: Mapping[str, str]
@@ -101,6 +103,7 @@ class Rig(Protocol):
 class PlainRig:
     """What most rigs have in common."""
 
+    loop: str = "loop"
     timeout_s: float = 1.0
     lacks: Mapping[str, str] = MappingProxyType({})
     untold: Mapping[str, str] = MappingProxyType({})
@@ -171,7 +174,9 @@ class HurriedClock:
 class Flo:
     """A dispatcher with a ledger in memory; on the real clock unless told otherwise."""
 
-    def __init__(self, rig: Rig, engine: Engine, ledger: MemoryLedger, clock: Clock | None = None) -> None:
+    def __init__(
+        self, rig: Rig | PlainRig, engine: Engine, ledger: MemoryLedger, clock: Clock | None = None
+    ) -> None:
         self.engine = engine
         self.ledger = ledger
         self.clock = clock or SteadyClock()
@@ -215,3 +220,13 @@ async def until(condition: Callable[[], bool], what: str) -> None:
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"{what} did not come within {WAIT_S:g} s") from None
+
+
+@asynccontextmanager
+async def started(engine: Engine) -> AsyncIterator[Engine]:
+    """An engine without a dispatcher."""
+    await engine.start(lambda key, answer: None)
+    try:
+        yield engine
+    finally:
+        await engine.close()
