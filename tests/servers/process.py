@@ -31,12 +31,15 @@ class ServerProcess:
         command: Callable[[int], Sequence[str]],
         ready_path: str,
         log: Path,
+        *,
         environ: Mapping[str, str] | None = None,
+        directory: Path | None = None,
     ) -> None:
         self._command = command
         self._ready_path = ready_path
         self._log = log
         self._environ = environ
+        self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -52,6 +55,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
                 env=self._environ,
+                cwd=self._directory,
                 start_new_session=True,
             )
         limit_s = time.monotonic() + UP_S_MAX

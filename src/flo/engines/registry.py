@@ -11,7 +11,10 @@ from flo.core.bundle.settings import EngineKind
 from flo.core.errors import UsageError
 from flo.core.loop.definition import EngineDefinition
 from flo.core.secret import Secret
+from flo.engines.alertmanager import AlertmanagerEngine, alertmanager_from_settings
+from flo.engines.pagerduty import PagerDutyEngine, pagerduty_from_settings
 from flo.engines.python import PythonEngine
+from flo.engines.slack import SlackEngine, slack_from_settings
 from flo.engines.stepfunctions import StepFunctionsEngine, stepfunctions_from_settings
 from flo.engines.stub import StubEngine, stub_from_settings
 from flo.engines.webhook import WebhookEngine, webhook_from_settings
@@ -33,12 +36,20 @@ class Surroundings:
 Maker = Callable[[EngineDefinition, Surroundings], Engine]
 
 
+_KINDS = (
+    AlertmanagerEngine,
+    PagerDutyEngine,
+    PythonEngine,
+    SlackEngine,
+    StepFunctionsEngine,
+    StubEngine,
+    WebhookEngine,
+)
+
+
 def engine_kinds() -> dict[str, EngineKind]:
     """What `read_bundle` checks a flo.yaml against: each kind's verbs and the keys it adds."""
-    return {
-        engine.kind: EngineKind(engine.kind, engine.verbs, engine.settings)
-        for engine in (PythonEngine, StepFunctionsEngine, StubEngine, WebhookEngine)
-    }
+    return {engine.kind: EngineKind(engine.kind, engine.verbs, engine.settings) for engine in _KINDS}
 
 
 def build_engine(definition: EngineDefinition, surroundings: Surroundings) -> Engine:
@@ -88,7 +99,10 @@ def _with_secrets(make: Callable[[EngineDefinition, Reveal, Clock], Engine]) -> 
 
 
 _MAKERS: dict[str, Maker] = {
+    "alertmanager": _with_secrets(alertmanager_from_settings),
+    "pagerduty": _with_secrets(pagerduty_from_settings),
     "python": _python,
+    "slack": _with_secrets(slack_from_settings),
     "stepfunctions": _with_secrets(stepfunctions_from_settings),
     "stub": _stub,
     "webhook": _with_secrets(webhook_from_settings),
