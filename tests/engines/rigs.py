@@ -134,18 +134,22 @@ class PlainRig:
 
 
 class ProxiedRig(PlainRig):
-    """An engine behind a `TcpProxy`: FLO knows the proxy's port alone, and effects are counted behind it."""
+    """An engine behind a `TcpProxy`: FLO knows the proxy's port alone, and effects are counted behind it.
+
+    `effect`: what stands in the request that has the effect, where an adapter makes several.
+    """
 
     timeout_s: float = 2.0
+    effect: bytes = b""
 
     def __init__(self, target: int) -> None:
         self.proxy = TcpProxy(target)
 
     async def lose_next_answer(self) -> None:
-        self.proxy.cut_next_answer()
+        self.proxy.cut_next_answer(self.effect)
 
     async def slow_down(self) -> bool:
-        self.proxy.hold_next_answer(3 * self.timeout_s)
+        self.proxy.hold_next_answer(3 * self.timeout_s, self.effect)
         return True
 
     async def take_down(self) -> None:

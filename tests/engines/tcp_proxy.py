@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 
 CHUNK_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to the answer to one request."""
+
+    to: bytes
+    cut: bool = False
+    hold_s: float = 0.0
 
 
 class TcpProxy:
@@ -17,20 +27,19 @@ class TcpProxy:
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
-        self.cuts = 0  # how many answers were lost
-        self._cut_next = False
-        self._hold_s = 0.0
+        self.faults = 0  # how many answers were lost or held
+        self._armed: Fault | None = None
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def cut_next_answer(self) -> None:
-        """The next request is passed on whole; when the engine begins to answer, both sides are cut."""
-        self._cut_next = True
+    def cut_next_answer(self, to: bytes = b"") -> None:
+        """The next request with `to` in it is passed on whole; when the engine begins to answer, both sides are cut."""
+        self._armed = Fault(to, cut=True)
 
-    def hold_next_answer(self, hold_s: float) -> None:
-        """The next answer is passed on that much later."""
-        self._hold_s = hold_s
+    def hold_next_answer(self, hold_s: float, to: bytes = b"") -> None:
+        """The answer to the next request with `to` in it is passed on that much later."""
+        self._armed = Fault(to, hold_s=hold_s)
 
     async def listen(self) -> None:
         """Be reachable; on the same port as before, where it was."""
@@ -59,8 +68,8 @@ class TcpProxy:
             writer.transport.abort()
             return
         self._open |= {writer, engine_writer}
-        asked = asyncio.Event()
-        ways = (self._pass(reader, engine_writer, asked), self._answer(engine_reader, writer, asked))
+        due: list[Fault] = []
+        ways = (self._pass(reader, engine_writer, due), self._answer(engine_reader, writer, due))
         tasks = {asyncio.ensure_future(way) for way in ways}
         self._tasks |= tasks
         try:
@@ -74,24 +83,26 @@ class TcpProxy:
             self._tasks -= tasks
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: asyncio.Event
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, due: list[Fault]
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
-                asked.set()
+                if self._armed is not None and self._armed.to in data:
+                    due.append(self._armed)
+                    self._armed = None
                 writer.write(data)
                 await writer.drain()
 
     async def _answer(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: asyncio.Event
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, due: list[Fault]
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
-                if self._cut_next and asked.is_set():
-                    self._cut_next = False
-                    self.cuts += 1
-                    return
-                hold_s, self._hold_s = self._hold_s, 0.0
-                await asyncio.sleep(hold_s)
+                if due:
+                    fault = due.pop()
+                    self.faults += 1
+                    if fault.cut:
+                        return
+                    await asyncio.sleep(fault.hold_s)
                 writer.write(data)
                 await writer.drain()

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 from tests.engines.conformance import EngineConformance
 from tests.engines.rigs import ProxiedRig, started
+from tests.faces.observing import observing
 from tests.flow.dispatching import make_command
+from tests.flow.looping import event
 from tests.servers.process import ServerProcess
 from tests.servers.programs import client_library, program
 
@@ -109,6 +111,7 @@ class Moto:
 
 class MotoRig(ProxiedRig):
     verb = "trigger"
+    effect = b"AWSStepFunctions.StartExecution"
     lacks: Mapping[str, str] = MappingProxyType(
         {"pause": "Step Functions has no call that holds an execution and lets it go on"}
     )
@@ -280,3 +283,31 @@ async def ended(engine: Engine, command: Command) -> Answer:
         ):
             await asyncio.sleep(0.05)
     return answer
+
+
+@pytest.mark.servers
+async def test_flo_commands_an_execution_and_records_its_end(
+    moto: Moto, moto_rig: MotoRig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STATES_ID", moto_rig.key)
+    monkeypatch.setenv("STATES_SECRET", moto_rig.secret)
+    states = (
+        f'{{kind: stepfunctions, region: {REGION}, account: "{ACCOUNT}", endpoint_url: "{moto.process.url}",'
+        ' access_key_id: "${env:STATES_ID}", secret_access_key: "${env:STATES_SECRET}"}'
+    )
+    loop = (
+        "on: tx\nkey: data.card\nrules: [{id: go, when: 'data.n > 1.0', then:"
+        " [{do: states.trigger, with: {job: passes, input: {n: '${data.n}'}}}]}]\n"
+    )
+    card = uuid.uuid4().hex
+    async with observing(tmp_path, {"train": loop}, flo_yaml=f"engines: {{states: {states}}}\n") as flo:
+        await flo.runtime.ingest([event({"card": card, "n": n}, id=str(n), type="tx") for n in (1, 2)])
+        body: Any = None
+        for _ in range(200):
+            _, _, body = await flo.ask("GET", "/v1/commands")
+            if body["commands"] and body["commands"][0]["status"] in ("succeeded", "failed", "parked"):
+                break
+            await asyncio.sleep(0.1)
+    (command,) = body["commands"]
+    assert command["status"] == "succeeded", command
+    assert moto_rig.effects(f"train/{card}/2/go/0") == 1

@@ -12,6 +12,7 @@ from flo.core.errors import UsageError
 from flo.core.loop.definition import EngineDefinition
 from flo.core.secret import Secret
 from flo.engines.alertmanager import AlertmanagerEngine, alertmanager_from_settings
+from flo.engines.mlflow import MlflowEngine, mlflow_from_settings
 from flo.engines.pagerduty import PagerDutyEngine, pagerduty_from_settings
 from flo.engines.python import PythonEngine
 from flo.engines.slack import SlackEngine, slack_from_settings
@@ -38,6 +39,7 @@ Maker = Callable[[EngineDefinition, Surroundings], Engine]
 
 _KINDS = (
     AlertmanagerEngine,
+    MlflowEngine,
     PagerDutyEngine,
     PythonEngine,
     SlackEngine,
@@ -100,6 +102,7 @@ def _with_secrets(make: Callable[[EngineDefinition, Reveal, Clock], Engine]) -> 
 
 _MAKERS: dict[str, Maker] = {
     "alertmanager": _with_secrets(alertmanager_from_settings),
+    "mlflow": _with_secrets(mlflow_from_settings),
     "pagerduty": _with_secrets(pagerduty_from_settings),
     "python": _python,
     "slack": _with_secrets(slack_from_settings),
