@@ -95,12 +95,13 @@ class Caller:
             return self._sent
 
     def _call(self, operation: str, arguments: dict[str, Any], *, effect: bool) -> dict[str, Any]:
+        before = self._sent
         try:
             method = getattr(self._client(), operation)
             with self._lock:
                 if self._given_up:
                     raise EngineUnavailable("its time was over before it was sent", reached=False)
-                before, self._sent = self._sent, self._sent or effect
+                self._sent = self._sent or effect
             answer: dict[str, Any] = method(**arguments)
         except EngineError:
             raise

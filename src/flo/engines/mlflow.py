@@ -30,7 +30,7 @@ from flo.core.bundle.settings import Setting
 from flo.core.command import Command
 from flo.core.loop.definition import EngineDefinition
 from flo.core.secret import Secret
-from flo.engines.http_client import NS_PER_S, HttpClient, idempotency_key
+from flo.engines.http_client import BODY_BYTES_MAX, NS_PER_S, HttpClient, idempotency_key
 from flo.ports.clock import Clock
 from flo.ports.engine import Answer, EngineRejected, FateUnknown, KeyClass, OutcomeSink, Status
 
@@ -184,6 +184,11 @@ class Registry:
         reply = await self._client.request(method, url, body=body, headers=headers, timeout_s=left_s)
         if reply.status != 200:
             raise self._client.error_of(reply)
+        if reply.body is None:
+            raise FateUnknown(
+                f"{self._client.host} answered more than {BODY_BYTES_MAX} bytes to {method} {path.partition('?')[0]}: "
+                "the model's tags and descriptions are too long, or the answer was cut off"
+            )
         value = reply.json()
         if not isinstance(value, dict):
             raise FateUnknown(
