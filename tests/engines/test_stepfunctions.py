@@ -230,7 +230,7 @@ async def test_an_execution_gets_flos_context_and_its_output_is_the_result(
 
 @pytest.mark.servers
 async def test_a_failed_execution_says_why_and_a_strangers_execution_is_not_taken_for_ours(
-    moto: Moto,
+    moto: Moto, moto_rig: MotoRig
 ) -> None:
     async with started(moto_rig.engine()) as engine:
         fails = make_command(
