@@ -1,34 +1,47 @@
-"""The conformance suite, run by the engines FLO has: stub (in each class), python, webhook (in each class)."""
+"""The conformance suite, run by the engines that need no server: stub and webhook in each class, python, emit."""
 
 from __future__ import annotations
 
-import asyncio
+import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.engines.conformance import EngineConformance, Rig
+from tests.engines.conformance import EngineConformance
+from tests.engines.rigs import PlainRig, ProxiedRig
+from tests.faces.observing import observing
 from tests.flow.dispatching import MS, S, make_command
 
 from flo.core.command import Command
+from flo.core.errors import Overloaded
 from flo.engines import stub
+from flo.engines.emit import EmitEngine
 from flo.engines.python import PythonEngine
 from flo.engines.stub import Behaviour, StubEngine
 from flo.engines.webhook import WebhookEngine
 from flo.ports.engine import Answer, Engine, KeyClass, Status
+from flo.ports.service import Receipt
 from flo.runtimes.clock import SteadyClock
+from flo.runtimes.embedded.runtime import EmbeddedRuntime
 
 
-class StubRig:
+class StubRig(PlainRig):
     verb = "trigger"
     timeout_s = 0.3
-    tells_failure = True
 
     def __init__(self, key_class: KeyClass) -> None:
         self.stub = StubEngine(SteadyClock(), key_class=key_class, plan=self.plan)
+        self.lacks = {
+            "bad credentials": "a stub asks for no credentials",
+            "engine restart": "a stub lives in FLO's own process",
+        }
+        if key_class is KeyClass.NEITHER:
+            told = "the end of a run of this class is told by a signal, and there is none here"
+            self.untold = dict.fromkeys(("cancel", "cancel in the engine", "pause", "restart"), told)
 
     def plan(self, command: Command, nth: int) -> Behaviour:
         lasting = {"lasts": 600 * S, "succeeds slowly": 500 * MS}
@@ -39,7 +52,7 @@ class StubRig:
             return stub.answers(latency_ns=2 * S)
         if job in lasting and self.stub.key_class is not KeyClass.NEITHER:
             return stub.accepts(lasting[job])
-        return stub.answers(Status.FAILED if job == "fails" else Status.SUCCEEDED)
+        return stub.answers(Status.FAILED if job.startswith("fails") else Status.SUCCEEDED)
 
     def engine(self) -> Engine:
         return self.stub
@@ -50,19 +63,17 @@ class StubRig:
     def effects(self, key: str) -> int:
         return self.stub.effects.count(key)
 
-    async def lose_next_answer(self) -> bool:
+    async def lose_next_answer(self) -> None:
         self.stub.script(stub.loses_answer())
-        return True
 
-    async def take_down(self) -> bool:
+    async def take_down(self) -> None:
         self.stub.down = True
-        return True
 
     async def bring_up(self) -> None:
         self.stub.down = False
 
-    def with_bad_credentials(self) -> Engine | None:
-        return None
+    async def cancel_in_engine(self, run: Command) -> None:
+        self.stub.runs[run.key] = stub.Run(Answer(status=Status.CANCELLED), 0)
 
 
 class TestStub(EngineConformance):
@@ -70,19 +81,23 @@ class TestStub(EngineConformance):
     async def rig(self, request: pytest.FixtureRequest) -> StubRig:
         return StubRig(request.param)
 
-    def cancel_of(self, rig: Rig, run: Command) -> Command | None:
-        return self.acting_on(rig, "cancel", run)
 
-    def acting_on(self, rig: Rig, verb: str, run: Command) -> Command | None:
-        if rig.engine().key_class is KeyClass.NEITHER:
-            return None
-        return self.command(rig, "succeeds", 2 + len(verb), verb=verb, arguments={"run": run.key})
-
-
-class PythonRig:
+class PythonRig(PlainRig):
     verb = "call"
     timeout_s = 10.0
-    tells_failure = True
+    lacks: Mapping[str, str] = MappingProxyType(
+        {
+            "lost answer": "FLO and its worker processes share a pipe, which ends with either of them",
+            "down": "the engine is FLO itself: it lives and dies with it",
+            "engine restart": "the engine is FLO itself: it lives and dies with it",
+            "bad credentials": "a function of the bundle asks for none",
+            "cancel in the engine": "no one but FLO has its worker processes",
+            "pause": "a Python function that runs cannot be held",
+        }
+    )
+    untold: Mapping[str, str] = MappingProxyType(
+        {"restart": "what becomes of this verb is the function's own affair: the adapter calls it"}
+    )
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,19 +112,15 @@ class PythonRig:
         sleep_s = {"answers late": 30.0, "lasts": 600.0}.get(job, 0.0)
         return {"function": "note", "file": str(self.notes), "sleep_s": sleep_s}
 
+    def about(self, verb: str, run: Command) -> dict[str, Any]:
+        return {"command": run.key}
+
     def effects(self, key: str) -> int:
         return self.notes.read_text().splitlines().count(key) if self.notes.exists() else 0
 
-    async def lose_next_answer(self) -> bool:
+    async def slow_down(self) -> bool:
+        self.timeout_s = 1.0
         return False
-
-    async def take_down(self) -> bool:
-        return False
-
-    async def bring_up(self) -> None: ...
-
-    def with_bad_credentials(self) -> Engine | None:
-        return None
 
 
 class TestPython(EngineConformance):
@@ -117,46 +128,41 @@ class TestPython(EngineConformance):
     async def rig(self, tmp_path: Path) -> PythonRig:
         return PythonRig(tmp_path)
 
-    async def test_a_late_answer_never_makes_two_effects(self, rig: Rig, flo: Any) -> None:
-        rig.timeout_s = 1.0
-        await super().test_a_late_answer_never_makes_two_effects(rig, flo)
 
-    def cancel_of(self, rig: Rig, run: Command) -> Command | None:
-        return self.command(rig, "succeeds", 2, verb="cancel", arguments={"command": run.key})
+_RECEIVER = "what becomes of this verb is the receiver's own affair: the adapter passes it on"
 
 
-class WebhookRig:
+class WebhookRig(ProxiedRig):
+    """A receiver that does, or does not, honour keys, behind a proxy."""
+
     verb = "call"
-    timeout_s = 1.0
-    tells_failure = False
+    lacks: Mapping[str, str] = MappingProxyType(
+        {"failure": "a receiver's 4xx is a refusal; a run that fails later is told by a signal"}
+    )
+    untold: Mapping[str, str] = MappingProxyType(
+        dict.fromkeys(("cancel", "cancel in the engine", "pause", "restart"), _RECEIVER)
+    )
 
     def __init__(self, honours_key: bool) -> None:
+        super().__init__(0)
         self.honours_key = honours_key
         self.seen: Counter[str] = Counter()
-        self.cut = False
         self.runner: web.AppRunner | None = None
-        self.port = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         event = await request.json()
         key, job = event["id"], event["data"]["arguments"].get("job")
         if request.headers.get("Authorization") != "Bearer right":
             return web.Response(status=401)
-        if job in ("is unknown", "fails"):
-            return web.Response(status=404 if job == "is unknown" else 422)
+        if job == "is unknown":
+            return web.Response(status=404)
         if not (self.honours_key and self.seen[key]):
             self.seen[key] += 1
-        if self.cut:
-            self.cut = False
-            assert request.transport is not None
-            request.transport.abort()
-        if job == "answers late":
-            await asyncio.sleep(3)
         return web.json_response({"done": key})
 
     def engine(self, token: str = "right") -> WebhookEngine:
         return WebhookEngine(
-            f"http://127.0.0.1:{self.port}/",
+            f"http://127.0.0.1:{self.proxy.port}/",
             SteadyClock(),
             headers={"Authorization": f"Bearer {token}"},
             honours_key=self.honours_key,
@@ -168,25 +174,25 @@ class WebhookRig:
     def effects(self, key: str) -> int:
         return self.seen[key]
 
-    async def lose_next_answer(self) -> bool:
-        self.cut = True
-        return True
-
-    async def take_down(self) -> bool:
-        if self.runner is not None:
-            await self.runner.cleanup()
-            self.runner = None
-        return True
-
-    async def bring_up(self) -> None:
+    async def start(self) -> None:
         app = web.Application()
         app.router.add_post("/", self.handle)
         self.runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", self.port, reuse_address=True).start()
-        self.port = self.runner.addresses[0][1]
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        self.proxy.target = self.runner.addresses[0][1]
+        await self.proxy.listen()
 
-    def with_bad_credentials(self) -> Engine | None:
+    async def stop(self) -> None:
+        await self.proxy.refuse()
+        assert self.runner is not None
+        await self.runner.cleanup()
+
+    async def restart_engine(self) -> None:
+        await self.stop()
+        await self.start()
+
+    def with_bad_credentials(self) -> Engine:
         return self.engine("wrong")
 
 
@@ -194,9 +200,66 @@ class TestWebhook(EngineConformance):
     @pytest.fixture(params=[True, False], ids=["honours_key", "neither"])
     async def rig(self, request: pytest.FixtureRequest) -> AsyncIterator[WebhookRig]:
         rig = WebhookRig(request.param)
-        await rig.bring_up()
+        await rig.start()
         yield rig
-        await rig.take_down()
+        await rig.stop()
+
+
+class EmitRig(PlainRig):
+    """A real FLO, which commands itself. Effects are the signals it says it took and had not seen before."""
+
+    verb = "emit"
+    timeout_s = 10.0
+    lacks: Mapping[str, str] = MappingProxyType(
+        {
+            "failure": "a signal is taken or refused: nothing runs that could fail",
+            "lost answer": "the answer is a call's return in one process",
+            "late answer": "the answer is a call's return in one process",
+            "engine restart": "the engine is FLO itself: it lives and dies with it",
+            "bad credentials": "FLO asks itself for no credentials",
+            "cancel": "a signal that was taken cannot be taken back",
+            "cancel in the engine": "a signal that was taken cannot be taken back",
+            "pause": "nothing runs that could be held",
+            "restart": "nothing runs that could fail and be restarted",
+        }
+    )
+
+    def __init__(self, runtime: EmbeddedRuntime) -> None:
+        self.runtime = runtime
+        self.taken: Counter[str] = Counter()
+        self.full = False
+
+    async def ingest(self, raws: Sequence[bytes]) -> list[Receipt]:
+        if self.full:
+            raise Overloaded("intake is full")
+        receipts = await self.runtime.ingest(raws)
+        ids = [json.loads(raw)["id"] for raw in raws]
+        self.taken.update(
+            id for id, receipt in zip(ids, receipts, strict=True) if receipt.status == "accepted"
+        )
+        return receipts
+
+    def engine(self) -> Engine:
+        return EmitEngine(self.ingest)
+
+    def arguments(self, job: str) -> dict[str, Any]:
+        return {"data": {"n": 1}} if job == "is unknown" else {"type": "made", "data": {"n": 1}}
+
+    def effects(self, key: str) -> int:
+        return self.taken[key]
+
+    async def take_down(self) -> None:
+        self.full = True
+
+    async def bring_up(self) -> None:
+        self.full = False
+
+
+class TestEmit(EngineConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[EmitRig]:
+        async with observing(tmp_path, {"made": "on: made\nkey: data.n\n"}) as flo:
+            yield EmitRig(flo.runtime)
 
 
 async def test_an_outcome_that_arrives_by_itself_reaches_the_dispatcher() -> None:

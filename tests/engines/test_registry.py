@@ -36,7 +36,11 @@ def test_every_kind_names_verbs_that_exist_and_settings_with_help() -> None:
 
 
 def test_an_unknown_kind_is_named_with_those_that_exist() -> None:
-    with pytest.raises(UsageError, match="unknown kind `airflaw`; the kinds are: python, stub, webhook"):
+    with pytest.raises(
+        UsageError,
+        match="unknown kind `airflaw`; the kinds are: alertmanager, mlflow, pagerduty, python, slack, "
+        "stepfunctions, stub, webhook",
+    ):
         build_engine(definition("airflaw"), surroundings())
 
 

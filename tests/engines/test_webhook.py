@@ -19,8 +19,9 @@ from tests.flow.dispatching import S, make_command
 from flo.core.errors import UsageError
 from flo.core.signal import parse_signal
 from flo.engines.address_guard import AddressGuard, AddressRefused, is_public
+from flo.engines.http_client import BODY_BYTES_MAX, idempotency_key
 from flo.engines.signature import sign, verify
-from flo.engines.webhook import BODY_BYTES_MAX, WebhookEngine, idempotency_key
+from flo.engines.webhook import WebhookEngine
 from flo.ports.engine import Answer, EngineRejected, EngineUnavailable, FateUnknown, KeyClass, Status
 from flo.runtimes.clock import SteadyClock
 from flo.runtimes.simulated.clock import SimulatedClock

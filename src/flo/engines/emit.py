@@ -35,6 +35,10 @@ class EmitEngine:
         """Nothing to start."""
 
     async def send(self, command: Command, *, timeout_s: float) -> Answer:
+        if command.verb not in self.verbs:
+            raise EngineRejected(
+                f"FLO itself knows no `{command.verb}`; it knows {', '.join(sorted(self.verbs))}"
+            )
         raw = signal_of(command)
         try:
             (receipt,) = await self._ingest([raw])

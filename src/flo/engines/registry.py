@@ -10,7 +10,13 @@ from pathlib import Path
 from flo.core.bundle.settings import EngineKind
 from flo.core.errors import UsageError
 from flo.core.loop.definition import EngineDefinition
+from flo.core.secret import Secret
+from flo.engines.alertmanager import AlertmanagerEngine, alertmanager_from_settings
+from flo.engines.mlflow import MlflowEngine, mlflow_from_settings
+from flo.engines.pagerduty import PagerDutyEngine, pagerduty_from_settings
 from flo.engines.python import PythonEngine
+from flo.engines.slack import SlackEngine, slack_from_settings
+from flo.engines.stepfunctions import StepFunctionsEngine, stepfunctions_from_settings
 from flo.engines.stub import StubEngine, stub_from_settings
 from flo.engines.webhook import WebhookEngine, webhook_from_settings
 from flo.ports.clock import Clock
@@ -28,12 +34,24 @@ class Surroundings:
     read_secret_file: Callable[[str], str] | None = None
 
 
+Maker = Callable[[EngineDefinition, Surroundings], Engine]
+
+
+_KINDS = (
+    AlertmanagerEngine,
+    MlflowEngine,
+    PagerDutyEngine,
+    PythonEngine,
+    SlackEngine,
+    StepFunctionsEngine,
+    StubEngine,
+    WebhookEngine,
+)
+
+
 def engine_kinds() -> dict[str, EngineKind]:
     """What `read_bundle` checks a flo.yaml against: each kind's verbs and the keys it adds."""
-    return {
-        engine.kind: EngineKind(engine.kind, engine.verbs, engine.settings)
-        for engine in (PythonEngine, StubEngine, WebhookEngine)
-    }
+    return {engine.kind: EngineKind(engine.kind, engine.verbs, engine.settings) for engine in _KINDS}
 
 
 def build_engine(definition: EngineDefinition, surroundings: Surroundings) -> Engine:
@@ -69,16 +87,26 @@ def _stub(definition: EngineDefinition, surroundings: Surroundings) -> Engine:
     return stub_from_settings(surroundings.clock, definition.settings)
 
 
-def _webhook(definition: EngineDefinition, surroundings: Surroundings) -> Engine:
-    return webhook_from_settings(
-        definition,
-        lambda secret: secret.reveal(surroundings.environ, surroundings.read_secret_file),
-        surroundings.clock,
-    )
+Reveal = Callable[[Secret], str]
 
 
-_MAKERS: dict[str, Callable[[EngineDefinition, Surroundings], Engine]] = {
+def _with_secrets(make: Callable[[EngineDefinition, Reveal, Clock], Engine]) -> Maker:
+    def made(definition: EngineDefinition, surroundings: Surroundings) -> Engine:
+        def reveal(secret: Secret) -> str:
+            return secret.reveal(surroundings.environ, surroundings.read_secret_file)
+
+        return make(definition, reveal, surroundings.clock)
+
+    return made
+
+
+_MAKERS: dict[str, Maker] = {
+    "alertmanager": _with_secrets(alertmanager_from_settings),
+    "mlflow": _with_secrets(mlflow_from_settings),
+    "pagerduty": _with_secrets(pagerduty_from_settings),
     "python": _python,
+    "slack": _with_secrets(slack_from_settings),
+    "stepfunctions": _with_secrets(stepfunctions_from_settings),
     "stub": _stub,
-    "webhook": _webhook,
+    "webhook": _with_secrets(webhook_from_settings),
 }

@@ -21,17 +21,11 @@ Where requests go is decided by flo.yaml alone: no argument can change scheme, h
 
 from __future__ import annotations
 
-import asyncio
-import email.utils
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-import aiohttp
-import msgspec
-from multidict import CIMultiDictProxy
 from yarl import URL
 
 from flo.core.bundle.settings import Setting
@@ -41,34 +35,17 @@ from flo.core.errors import UsageError
 from flo.core.loop.definition import VERBS, EngineDefinition
 from flo.core.secret import Secret
 from flo.core.signal import encode_signal
-from flo.engines.address_guard import AddressGuard, AddressRefused
+from flo.engines.http_client import (
+    BODY_BYTES_MAX,
+    DETAIL_CHARS_MAX,
+    NS_PER_S,
+    HttpClient,
+    Reply,
+    idempotency_key,
+)
 from flo.engines.signature import HEADER, sign
 from flo.ports.clock import Clock
-from flo.ports.engine import (
-    Answer,
-    EngineError,
-    EngineRejected,
-    EngineUnavailable,
-    FateUnknown,
-    KeyClass,
-    OutcomeSink,
-    Status,
-)
-
-NS_PER_S = 1_000_000_000
-
-BODY_BYTES_MAX = 64 * 1024
-"""Of an answer. It is recorded with the outcome; a receiver with more to say sends a signal."""
-
-DETAIL_CHARS_MAX = 500
-KEY_HEADER_CHARS_MAX = 255
-"""Longer `Idempotency-Key` values are cut off or refused by common gateways; such keys travel as their
-SHA-256.
-"""
-
-STARS = "***"
-HIDDEN_CHARS_MIN = 4
-"""Shorter secrets are no secrets, and hiding them would star every answer."""
+from flo.ports.engine import Answer, EngineRejected, KeyClass, OutcomeSink, Status
 
 OWN_HEADERS = frozenset(
     {
@@ -81,7 +58,6 @@ OWN_HEADERS = frozenset(
         "connection",
     }
 )
-UNAVAILABLE_STATUSES = frozenset({408, 425, 429, 503})
 
 
 class WebhookEngine:
@@ -126,46 +102,27 @@ class WebhookEngine:
 
         Raises `UsageError` for a URL that no request may go to.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
-            raise UsageError(
-                "the url of a webhook starts with http:// or https://, names a host and has no #fragment"
-            )
         for name in headers or ():
             if name.lower() in OWN_HEADERS:
                 raise UsageError(f"the header {name} is FLO's to set: leave it out of `headers`")
-        self._url = url
-        self._path = parts.path or "/"
-        self._host = URL(url, encoded=True).raw_host or parts.hostname
-        self._guard = AddressGuard(self._host, allow_private=allow_private)
+        self._client = HttpClient(
+            url,
+            clock,
+            kind="webhook",
+            keeps_connections=honours_key,
+            allow_private=allow_private,
+            hidden=hidden,
+        )
         self._clock = clock
         self._secret = None if secret is None else secret.encode()
         self._headers = dict(headers or {})
         self._paths = paths
-        self._hidden = [value for value in hidden if len(value) >= HIDDEN_CHARS_MIN]
         self.key_class = KeyClass.HONOURS_KEY if honours_key else KeyClass.NEITHER
-        self._session: aiohttp.ClientSession | None = None
 
     async def start(self, outcome: OutcomeSink) -> None:
-        keeps = self.key_class is KeyClass.HONOURS_KEY
-        connector = (
-            aiohttp.TCPConnector(resolver=self._guard, use_dns_cache=False, limit=0, keepalive_timeout=15.0)
-            if keeps
-            else aiohttp.TCPConnector(resolver=self._guard, use_dns_cache=False, limit=0, force_close=True)
-        )
-        tracing = aiohttp.TraceConfig()
-        tracing.on_request_headers_sent.append(_note_sent)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[tracing],
-            headers={"User-Agent": "flo", "Accept": "application/json"},
-            trust_env=False,
-        )
+        await self._client.start()
 
     async def send(self, command: Command, *, timeout_s: float) -> Answer:
-        if self._session is None:
-            raise EngineUnavailable("the engine is not started", reached=False)
         url = self._address(command)
         body = self._body(command)
         headers = {
@@ -175,34 +132,21 @@ class WebhookEngine:
         }
         if self._secret is not None:
             headers[HEADER] = sign(self._secret, body, self._clock.now_ns() // NS_PER_S)
-        progress = SimpleNamespace(sent=False)
-        try:
-            async with self._session.post(
-                url,
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
-                trace_request_ctx=progress,
-            ) as response:
-                return await self._answer(response)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._failure(error, progress.sent, timeout_s) from None
+        reply = await self._client.request("POST", url, body=body, headers=headers, timeout_s=timeout_s)
+        if 200 <= reply.status < 300:
+            return _success(reply)
+        raise self._client.error_of(reply)
 
     async def ask(self, command: Command, *, timeout_s: float) -> Answer:
         raise EngineRejected("a webhook cannot be asked: its receiver tells the end by a signal")
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-            # TLS connections close on the next turn of the event loop.
-            await asyncio.sleep(0)
+        await self._client.close()
 
     def _address(self, command: Command) -> URL:
         suffix = command.arguments.get("path")
         if suffix is None or not self._paths:
-            return URL(self._url, encoded=True)
+            return URL(self._client.url, encoded=True)
         text = str(suffix)
         segments = text.lstrip("/").split("/")
         if any(part in ("", ".", "..") or "\\" in part for part in segments):
@@ -211,8 +155,8 @@ class WebhookEngine:
             added = "/".join(quote(part, safe="") for part in segments)
         except UnicodeEncodeError:
             raise EngineRejected("the path holds half a surrogate pair") from None
-        parts = urlsplit(self._url)
-        path = f"{self._path.rstrip('/')}/{added}"
+        parts = urlsplit(self._client.url)
+        path = f"{(parts.path or '/').rstrip('/')}/{added}"
         return URL(parts._replace(path=path).geturl(), encoded=True)
 
     def _body(self, command: Command) -> bytes:
@@ -242,101 +186,19 @@ class WebhookEngine:
         except (TypeError, ValueError) as error:
             raise EngineRejected(f"the command's arguments are not JSON: {error}") from None
 
-    async def _answer(self, response: aiohttp.ClientResponse) -> Answer:
-        status = response.status
-        body = await _read_up_to(response, BODY_BYTES_MAX)
-        location, reason = response.headers.get("Location"), response.reason or ""
-        for (
-            secret
-        ) in self._hidden:  # a receiver that echoes its request must not write secrets into the ledger
-            body = None if body is None else body.replace(secret.encode(), STARS.encode())
-            location = None if location is None else location.replace(secret, STARS)
-            reason = reason.replace(secret, STARS)
-        if 200 <= status < 300:
-            return _success(status, body, location)
-        detail = f"{self._host} answered {status} {reason}".rstrip()
-        if status in UNAVAILABLE_STATUSES:
-            raise EngineUnavailable(detail, self._retry_after_s(response.headers))
-        if 300 <= status < 400:
-            raise EngineRejected(f"{detail}: redirects are not followed, write the final URL into flo.yaml")
-        if status >= 500 and status != 501:
-            raise FateUnknown(f"{detail}: it may have done the command or a part of it")
-        text = (body or b"").decode("utf-8", "replace")[:DETAIL_CHARS_MAX].strip()
-        raise EngineRejected(f"{detail}: {text}" if text else detail)
 
-    def _retry_after_s(self, headers: CIMultiDictProxy[str]) -> float | None:
-        """`Retry-After` as seconds from now: a number, or a date (RFC 9110, 10.2.3). An unreadable one is
-        none.
-        """
-        text = headers.get("Retry-After", "").strip()
-        if text.isascii() and text.isdecimal() and len(text) < 10:
-            return float(text)
-        try:
-            when_s = email.utils.parsedate_to_datetime(text).timestamp()
-        except (ValueError, OverflowError):
-            return None
-        return max(0.0, when_s - self._clock.now_ns() / NS_PER_S)
-
-    def _failure(self, error: Exception, sent: bool, timeout_s: float) -> EngineError:
-        """What a broken exchange means. Before the head of the request went out, nothing was done."""
-        if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, AddressRefused):
-            return EngineRejected(str(error.os_error))
-        if isinstance(error, TimeoutError):
-            what = f"no answer from {self._host} within {timeout_s:g} s"
-        else:
-            what = f"{self._host}: {type(error).__name__}: {error}"
-        if sent:
-            return FateUnknown(f"{what}, after the request went out")
-        return EngineUnavailable(what, reached=False)
-
-
-def _success(status: int, body: bytes | None, location: str | None) -> Answer:
-    result, detail = None, ""
-    if body is None:
+def _success(reply: Reply) -> Answer:
+    result, detail = reply.json(), ""
+    if reply.body is None:
         detail = f"its answer of more than {BODY_BYTES_MAX} bytes, or cut off, was not kept"
-    elif body:
-        try:
-            result = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            detail = body.decode("utf-8", "replace")[:DETAIL_CHARS_MAX]
+    elif result is None:
+        detail = reply.text()
     return Answer(
-        status=Status.ACCEPTED if status == 202 else Status.SUCCEEDED,
+        status=Status.ACCEPTED if reply.status == 202 else Status.SUCCEEDED,
         detail=detail,
         result=result,
-        reference=location[:DETAIL_CHARS_MAX] if location else None,
+        reference=reply.location[:DETAIL_CHARS_MAX] if reply.location else None,
     )
-
-
-async def _read_up_to(response: aiohttp.ClientResponse, size_bytes_max: int) -> bytes | None:
-    """The body; None where it is larger or ends early. The status was received all the same, and is what
-    counts.
-    """
-    body = bytearray()
-    try:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > size_bytes_max:
-                response.close()
-                return None
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        return None
-    return bytes(body)
-
-
-async def _note_sent(
-    session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams
-) -> None:
-    context.trace_request_ctx.sent = True
-
-
-def idempotency_key(key: str) -> str:
-    """A command's key as a header can carry it: what is not plain ASCII percent-encoded, a long one as its
-    SHA-256.
-    """
-    text = quote(key, safe="/:@!$&'()*+,;=~", errors="surrogatepass")
-    if len(text) <= KEY_HEADER_CHARS_MAX:
-        return text
-    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def webhook_from_settings(
