@@ -24,9 +24,9 @@ demo: $(INSTALLED)  ## Run the payments example for a minute: traffic, decisions
 	$(BIN)/flo demo --seconds $(FLO_DEMO_SECONDS) $(DEMO_ARGUMENTS)
 
 test: $(INSTALLED)  ## Run the tests; kills and power cuts in a sample (about five minutes)
-	$(PYTEST) -m "not servers"
+	$(PYTEST) -m "not servers and not scenario"
 
-test-all: $(INSTALLED) servers  ## Run the tests, and those that need other people's servers and tools
+test-all: $(INSTALLED) servers  ## Run the tests, the long scenarios, and those that need other people's servers and tools
 	$(PYTEST)
 
 servers:  ## Get the servers and tools that some tests need into .servers

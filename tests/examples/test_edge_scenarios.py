@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from tests.faces.commands import REPOSITORY
 
 
@@ -18,6 +19,7 @@ def demo(*arguments: str) -> Any:
     return json.loads(result.stdout)
 
 
+@pytest.mark.scenario
 def test_phantom_names_every_hidden_step_the_stalled_one_and_the_branches_that_wait() -> None:
     found = demo("phantom", "--runs", "11")
     assert (found["declared"], found["hidden"], len(found["named"])) == (3, 27, 27)

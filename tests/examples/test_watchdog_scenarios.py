@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SCENARIOS = Path(__file__).parents[2] / "examples" / "scenarios"
 
 
@@ -37,6 +39,7 @@ def test_a_zombie_stops_at_its_hops_and_at_its_ttl_and_stays_dead_after_a_restar
     assert was_told_and_knows_why(report["page_of_the_end"])
 
 
+@pytest.mark.scenario
 def test_a_creeping_cycle_is_found_before_it_has_doubled_and_steady_work_is_not() -> None:
     report = run("creeping")
     assert 1.0 < report["found_ratio"] < 2.0
@@ -44,6 +47,7 @@ def test_a_creeping_cycle_is_found_before_it_has_doubled_and_steady_work_is_not(
     assert was_told_and_knows_why(report["page"])
 
 
+@pytest.mark.scenario
 def test_a_slow_service_is_asked_no_more_often_and_holds_up_nobody() -> None:
     report = run("latency_cascade", "--payments", "200", "--rounds", "1", "--seconds", "3")
     assert report["alone_bad"]["requests"] > report["alone_good"]["requests"], "retries amplify it"
@@ -60,6 +64,7 @@ def test_yesterdays_logic_ends_stale_until_the_rules_are_changed() -> None:
     assert was_told_and_knows_why(report["page"])
 
 
+@pytest.mark.scenario
 def test_a_flapping_service_is_frozen_by_a_rule_that_acts_on_the_finding() -> None:
     report = run("flapping", "--measured", "60")
     assert report["guarded"]["changes"] < report["unguarded"]["changes"] == 60
@@ -67,18 +72,21 @@ def test_a_flapping_service_is_frozen_by_a_rule_that_acts_on_the_finding() -> No
     assert was_told_and_knows_why(report["guarded"]["page"])
 
 
+@pytest.mark.scenario
 def test_the_overhead_of_a_scheduler_is_found_and_direct_work_is_not() -> None:
     report = run("overhead")
     assert report["found"]["overhead_share"] > 0.5
     assert was_told_and_knows_why(report["page"])
 
 
+@pytest.mark.scenario
 def test_a_loop_whose_producer_died_is_found_and_the_other_is_not() -> None:
     report = run("quiet")
     assert (report["errors"], report["dead_letters"]) == (0, 0)
     assert was_told_and_knows_why(report["page"])
 
 
+@pytest.mark.scenario
 def test_fifty_writers_on_a_shared_count_lose_nothing_and_stand_in_no_line_and_a_hot_key_is_found() -> None:
     report = run("state_storm", "--count", "20")
     assert report["unsafe"]["lost"] > 0
@@ -90,6 +98,7 @@ def test_fifty_writers_on_a_shared_count_lose_nothing_and_stand_in_no_line_and_a
     assert was_told_and_knows_why(report["hot"]["page"])
 
 
+@pytest.mark.scenario
 def test_failed_writes_are_errors_at_once_orphans_cannot_be_and_a_stale_replica_is_named() -> None:
     report = run("orphan_state")
     alone, rows = report["careless"], report["rows"]

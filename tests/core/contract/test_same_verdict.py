@@ -196,6 +196,21 @@ def test_an_independent_validator_gives_the_same_verdict(data: st.DataObject) ->
         assert [violation.rule for violation in contract.explain(raw)] == ["number"], (document, raw)
 
 
+@pytest.mark.parametrize(
+    "inner", [{"type": "number"}, {"type": "integer"}, {"enum": [0.5, 2]}, {"type": "array"}]
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_nullable_and_null_is_null(inner: dict[str, Any], turned: bool) -> None:
+    nullable = (
+        {**inner, "type": [inner["type"], "null"]} if "type" in inner else {"enum": [*inner["enum"], None]}
+    )
+    parts = [nullable, {"type": "null"}]
+    contract = loaded({"allOf": parts[::-1] if turned else parts})
+    assert contract is not None
+    assert verdict(contract, b"null") is None
+    assert verdict(contract, b"2") is REFUSED
+
+
 LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 BOUNDS = (0, 0.5, -1, 2, 2.5, 2**53 - 1, 2**53, 2**53 + 1, 1e22, 2**63 - 1, 2**63, 2**64, -(2**63), 10**30)
 

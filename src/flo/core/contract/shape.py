@@ -70,6 +70,7 @@ class AnyShape:
 Shape = Scalar | Nullable | ListShape | MapShape | ObjectShape | AnyShape
 
 ANY = AnyShape()
+NULL = Scalar("null")
 
 
 def meet(one: Shape, other: Shape) -> Shape:
@@ -79,6 +80,8 @@ def meet(one: Shape, other: Shape) -> Shape:
         return other
     if isinstance(other, AnyShape):
         return one
+    if NULL in (one, other) and (isinstance(one, Nullable) or isinstance(other, Nullable)):
+        return NULL
     if isinstance(one, Nullable):
         return (
             Nullable(meet(one.shape, other.shape)) if isinstance(other, Nullable) else meet(one.shape, other)
