@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.machine import TREE
 from bench.processes import measured
 from bench.report import Options, Report, Target, table
-from flo.runtimes.embedded.checkpointer import EVERY_SIGNALS
+from flo.runtimes.embedded.checkpointer import KEY_REPLAY_NS, REPLAY_NS_MAX, SIGNAL_REPLAY_NS
 from flo.runtimes.embedded.entry import start_runtime
 from flo.runtimes.embedded.runtime import EmbeddedRuntime
 
@@ -24,7 +24,7 @@ BUNDLE = TREE / "bench" / "bundles" / "w1"
 KEYS = 1_000_000
 KEYS_QUICK = 100_000
 BATCH = 1_000
-TAIL = EVERY_SIGNALS - 10_000
+TAIL = REPLAY_NS_MAX // (SIGNAL_REPLAY_NS + KEY_REPLAY_NS)
 """Signals after the last checkpoint when FLO is killed: about what it takes before it makes the next one."""
 
 READY_S_MAX = 5.0

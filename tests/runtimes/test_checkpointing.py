@@ -18,9 +18,9 @@ FILES = {
 }
 
 
-def event(id: int) -> bytes:
+def event(id: int, card: str = "a") -> bytes:
     head = {"specversion": "1.0", "id": str(id), "source": "s", "type": "t"}
-    return json.dumps({**head, "data": {"k": "a"}}).encode()
+    return json.dumps({**head, "data": {"k": card}}).encode()
 
 
 async def started() -> tuple[Simulation, LocalShard]:
@@ -63,12 +63,16 @@ async def test_a_minute_with_signals_ends_in_a_checkpoint_and_one_without_does_n
     await simulation.stop()
 
 
-async def test_many_signals_do_not_wait_for_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpointer, "EVERY_SIGNALS", 5)
+@pytest.mark.parametrize(("cards", "before"), [(1, 8), (100, 3)])
+async def test_much_to_replay_does_not_wait_for_the_minute_and_new_keys_are_more(
+    monkeypatch: pytest.MonkeyPatch, cards: int, before: int
+) -> None:
+    for name, value in (("REPLAY_NS_MAX", 100), ("SIGNAL_REPLAY_NS", 10), ("KEY_REPLAY_NS", 15)):
+        monkeypatch.setattr(checkpointer, name, value)
     simulation, port = await started()
-    await simulation.runtime.ingest([event(number) for number in range(4)])
+    await simulation.runtime.ingest([event(number, card=f"c{number % cards}") for number in range(before)])
     assert not await checkpointed(port)
-    await simulation.runtime.ingest([event(4)])
+    await simulation.runtime.ingest([event(before, card=f"c{before % cards}")])
     assert await checkpointed(port)
     await simulation.stop()
 

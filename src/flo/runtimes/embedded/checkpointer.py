@@ -21,8 +21,13 @@ from flo.stores.checkpoints import CheckpointStore, CheckpointWriter
 
 log = logging.getLogger("flo.checkpoint")
 
-EVERY_SIGNALS = 100_000
-"""Signals between checkpoints: what a restart replays at most, one to two seconds of work after a crash."""
+REPLAY_NS_MAX = 1_500_000_000
+"""The work that a restart after a crash may find behind the last checkpoint. Each checkpoint encodes every key that
+changed, so where the same keys change all the time, they come seldom; where each signal brings a new key, often."""
+
+SIGNAL_REPLAY_NS = 3_000
+KEY_REPLAY_NS = 15_000
+"""What it takes to decide a signal again, and more for each key: its state is read and decoded first (measured)."""
 
 EVERY_NS = 60_000_000_000
 LOOK_EVERY_S = 1.0
@@ -75,15 +80,26 @@ class Checkpointer:
         self._last_ns = clock.now_ns()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            fresh = self._shard.step.counts["accepted"] - self._signals_at_last
             waited_ns = clock.now_ns() - self._last_ns
-            if fresh >= EVERY_SIGNALS or (fresh and waited_ns >= EVERY_NS):
+            if self._is_much() or (self._fresh and waited_ns >= EVERY_NS):
                 try:
                     await self.take()
                 except StorageUnavailable as error:
                     log.warning("no checkpoint this time: %s", error)
 
     _last_ns = 0
+
+    @property
+    def _fresh(self) -> int:
+        """Signals since the last checkpoint."""
+        return self._shard.step.counts["accepted"] - self._signals_at_last
+
+    def _is_much(self) -> bool:
+        """Whether a restart would have as much to do as it may. Keys are counted only where they can matter."""
+        fresh = self._fresh
+        if fresh * (SIGNAL_REPLAY_NS + KEY_REPLAY_NS) < REPLAY_NS_MAX:
+            return False
+        return fresh * SIGNAL_REPLAY_NS + self._shard.dirty.count() * KEY_REPLAY_NS >= REPLAY_NS_MAX
 
     async def take(self, *, base: bool = False) -> None:
         """One checkpoint, whole and durable on return."""

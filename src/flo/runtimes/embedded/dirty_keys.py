@@ -22,6 +22,12 @@ class DirtyKeys:
         if len(groups) > GROUPS_MAX:
             groups[:] = [set().union(*groups)]
 
+    def count(self) -> int:
+        """How many keys changed. They are put together for it, which `take` then finds done."""
+        for groups in self._groups.values():
+            groups[:] = [set().union(*groups)]
+        return sum(len(groups[0]) for groups in self._groups.values())
+
     def take(self) -> dict[str, set[str]]:
         """All of them by loop, each once; from here on nothing has changed."""
         taken, self._groups = self._groups, {}
