@@ -21,7 +21,7 @@ from flo.stores.checkpoints import CheckpointStore, CheckpointWriter
 
 log = logging.getLogger("flo.checkpoint")
 
-REPLAY_NS_MAX = 1_500_000_000
+REPLAY_NS_MAX = 1_200_000_000
 """The work that a restart after a crash may find behind the last checkpoint. Each checkpoint encodes every key that
 changed, so where the same keys change all the time, they come seldom; where each signal brings a new key, often."""
 
