@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from flo.core.signal import NS_PER_S, time_from_text
 from flo.faces.cli.options import json_option, source_options
 from flo.faces.cli.output import hint, print_fields, print_json, print_table, say
 from flo.faces.cli.source import open_source
@@ -21,9 +23,11 @@ COLUMNS = (
     ("open_iterations", "open"),
     ("dead_letters", "dead"),
     ("errors", "errors"),
-    ("last_decision", "last decision"),
+    ("ago", "last"),
 )
 """What fits a terminal of 80 columns; `flo loops NAME` and `--json` show the rest."""
+
+AGES = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 SHOWN_MAX = 40
 """Lines without `--all`: a screen. What needs a person is above, so it is the rest that is left out."""
@@ -59,9 +63,22 @@ def command(name: str | None, every: bool, to: str | None, data: Path | None, as
     for finding in sorted(findings, key=lambda finding: severity(finding["type"])):
         say(f"{finding['type']}: {finding['detail']}")
     shown = loops if every else loops[:SHOWN_MAX]
-    print_table(COLUMNS, shown, "no loops: the bundle declares none")
+    now_ns = time.time_ns()
+    rows = [{**loop, "ago": _ago(loop["last_decision"], now_ns)} for loop in shown]
+    print_table(COLUMNS, rows, "no loops: the bundle declares none")
     if len(loops) > len(shown):
         hint(f"and {len(loops) - len(shown)} more: flo loops --all")
+
+
+def _ago(time_text: str | None, now_ns: int) -> str | None:
+    """How long ago something was: what a person asks of a time on a screen; the time itself is in `--json`."""
+    if time_text is None:
+        return None
+    seconds = max(0, now_ns - time_from_text(time_text)) // NS_PER_S
+    for unit, length in AGES:
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
 
 
 def _say_paused(row: Mapping[str, Any]) -> None:
