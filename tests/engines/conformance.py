@@ -267,6 +267,9 @@ class EngineConformance:
             if second.engine.key_class is KeyClass.NEITHER:
                 assert end in ("succeeded", "unknown-fate")
                 assert rig.effects(command.key) <= 1
+            elif rig.ends_with_flo:
+                assert end == "succeeded"
+                assert 1 <= rig.effects(command.key) <= 2
             else:
                 assert end == "succeeded"
                 assert rig.effects(command.key) == 1

@@ -45,11 +45,14 @@ class Rig(Protocol):
 
     `lacks`: parts the engine does not have, each with the reason. `untold`: parts the adapter has and this rig's server
     has not, with the reason: nothing is proved of them here. Whatever stands in neither is tested.
+
+    `ends_with_flo`: runs that the end of FLO cuts off are begun anew, so what they did until then may be done twice.
     """
 
     loop: str  # the first part of every key: one of its own for each test where tests share an engine
     verb: str  # what starts a run: trigger, call, page ...
     timeout_s: float
+    ends_with_flo: bool
     lacks: Mapping[str, str]
     untold: Mapping[str, str]
 
@@ -105,6 +108,7 @@ class PlainRig:
 
     loop: str = "loop"
     timeout_s: float = 1.0
+    ends_with_flo: bool = False
     lacks: Mapping[str, str] = MappingProxyType({})
     untold: Mapping[str, str] = MappingProxyType({})
 

@@ -85,6 +85,7 @@ class TestStub(EngineConformance):
 class PythonRig(PlainRig):
     verb = "call"
     timeout_s = 10.0
+    ends_with_flo = True
     lacks: Mapping[str, str] = MappingProxyType(
         {
             "lost answer": "FLO and its worker processes share a pipe, which ends with either of them",
