@@ -20,7 +20,9 @@ from tests.faces.conftest import line
 from tests.faces.memory import MemoryService
 
 from flo.core.errors import Problem
+from flo.core.signal import NS_PER_S, text_from_time, time_from_text
 from flo.faces.cli import exporting, runtime
+from flo.faces.cli.commands import loops
 from flo.faces.cli.commands.check import excerpt_of
 from flo.faces.cli.commands.run import DATA_NAME
 from flo.faces.cli.letters import act_on_all
@@ -382,3 +384,20 @@ def test_a_rate_is_held_over_the_pages_and_ctrl_c_says_how_far_it_came() -> None
     done = act_on_all(Asked(), "/p", {}, 100.0, lambda counts: None, sleep, lambda: now[0])  # type: ignore[arg-type]
     assert (done["replayed"], done["interrupted"]) == (200, True)
     assert slept == [0.5] * 4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s ago"),
+        (119, "119 s ago"),
+        (120, "2 min ago"),
+        (7_200, "2 h ago"),
+        (200_000, "2 d ago"),
+        (-5, "0 s ago"),
+    ],
+)
+def test_a_last_decision_is_told_by_its_age(seconds: int, said: str) -> None:
+    now_ns = time_from_text("2026-11-25T12:00:00Z")
+    assert loops._ago(text_from_time(now_ns - seconds * NS_PER_S), now_ns) == said
+    assert loops._ago(None, now_ns) is None

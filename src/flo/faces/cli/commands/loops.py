@@ -64,7 +64,7 @@ def command(name: str | None, every: bool, to: str | None, data: Path | None, as
         say(f"{finding['type']}: {finding['detail']}")
     shown = loops if every else loops[:SHOWN_MAX]
     now_ns = time.time_ns()
-    rows = [{**loop, "ago": _ago(loop["last_decision"], now_ns)} for loop in shown]
+    rows = [{**loop, "ago": _ago(loop.get("last_decision"), now_ns)} for loop in shown]
     print_table(COLUMNS, rows, "no loops: the bundle declares none")
     if len(loops) > len(shown):
         hint(f"and {len(loops) - len(shown)} more: flo loops --all")
