@@ -238,3 +238,21 @@ async def started(engine: Engine) -> AsyncIterator[Engine]:
         yield engine
     finally:
         await engine.close()
+
+
+_NOT_A_RUN = "a page is over when it is taken: nothing runs that could be held or go on"
+
+PAGES_LACK: Mapping[str, str] = MappingProxyType(
+    {
+        "failure": "a page is taken or refused: nothing runs that could fail",
+        "unknown job": "a page names no job that could be unknown",
+        "pause": _NOT_A_RUN,
+        "restart": _NOT_A_RUN,
+        "cancel in the engine": _NOT_A_RUN,
+    }
+)
+"""What engines that page people do not have."""
+
+PAGES_ARE_ENDED_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {"cancel": "the page's own command has ended; that cancel ends the incident is a test of its own"}
+)

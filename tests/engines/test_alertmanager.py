@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.engines.conformance import EngineConformance
-from tests.engines.rigs import ProxiedRig, started
+from tests.engines.rigs import PAGES_ARE_ENDED_ELSEWHERE, PAGES_LACK, ProxiedRig, started
 from tests.flow.dispatching import make_command
 from tests.servers.process import ServerProcess
 from tests.servers.programs import UNPACKED, program
@@ -24,25 +24,15 @@ from flo.runtimes.clock import SteadyClock
 
 pytestmark = pytest.mark.servers
 
-_NOT_A_RUN = "an alert is no run: nothing runs that could be held or go on"
 CONFIGURATION = "route: {receiver: nobody, group_wait: 1h}\nreceivers: [{name: nobody}]\n"
 
 
 class AlertmanagerRig(ProxiedRig):
     verb = "page"
     lacks: Mapping[str, str] = MappingProxyType(
-        {
-            "failure": "an alert is taken or refused: nothing runs that could fail",
-            "unknown job": "an alert names no job that could be unknown",
-            "bad credentials": "Alertmanager asks for none by itself: a proxy before it does",
-            "pause": _NOT_A_RUN,
-            "restart": _NOT_A_RUN,
-            "cancel in the engine": _NOT_A_RUN,
-        }
+        {**PAGES_LACK, "bad credentials": "Alertmanager asks for none by itself: a proxy before it does"}
     )
-    untold: Mapping[str, str] = MappingProxyType(
-        {"cancel": "the page's own command has ended; that cancel ends the alert is a test of its own"}
-    )
+    untold = PAGES_ARE_ENDED_ELSEWHERE
 
     def __init__(self, process: ServerProcess) -> None:
         super().__init__(process.port)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engines.conformance import EngineConformance
 from tests.engines.documented_pagers import DocumentedPagerDuty, DocumentedSlack, Pager
-from tests.engines.rigs import ProxiedRig, started
+from tests.engines.rigs import PAGES_ARE_ENDED_ELSEWHERE, PAGES_LACK, ProxiedRig, started
 from tests.flow.dispatching import PLACE, make_command
 
 from flo.core.errors import UsageError
@@ -31,21 +31,10 @@ from flo.runtimes.clock import SteadyClock
 ROUTING_KEY = "e93facc04764012d7bfb002500d5d1a6"
 HOOK = "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
 
-_NOT_A_RUN = "a page is over when it is taken: nothing runs that could be held or go on"
-_RESOLVES = "the page's own command has ended; that cancel ends the incident is a test of its own"
-
 
 class PagerRig(ProxiedRig):
     verb = "page"
-    lacks: Mapping[str, str] = MappingProxyType(
-        {
-            "failure": "a page is taken or refused: nothing runs that could fail",
-            "unknown job": "a page names no job that could be unknown",
-            "pause": _NOT_A_RUN,
-            "restart": _NOT_A_RUN,
-            "cancel in the engine": _NOT_A_RUN,
-        }
-    )
+    lacks = PAGES_LACK
 
     def __init__(self, server: Pager) -> None:
         super().__init__(server.port)
@@ -69,7 +58,7 @@ class PagerRig(ProxiedRig):
 
 
 class PagerDutyRig(PagerRig):
-    untold: Mapping[str, str] = MappingProxyType({"cancel": _RESOLVES})
+    untold = PAGES_ARE_ENDED_ELSEWHERE
 
     def __init__(self) -> None:
         self.pagerduty = DocumentedPagerDuty(ROUTING_KEY)
@@ -89,7 +78,7 @@ class PagerDutyRig(PagerRig):
 
 class SlackRig(PagerRig):
     lacks: Mapping[str, str] = MappingProxyType(
-        {**PagerRig.lacks, "cancel": "an incoming webhook cannot take a message back"}
+        {**PAGES_LACK, "cancel": "an incoming webhook cannot take a message back"}
     )
 
     def __init__(self) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from tests.faces.conftest import line
 from tests.faces.memory import MemoryService
 
 from flo.faces.cli.main import run
@@ -123,6 +124,7 @@ import sys
 from pathlib import Path
 from flo.faces.cli import runtime
 from flo.faces.cli.main import main
+from tests.faces.conftest import line
 from tests.faces.memory import MemoryService
 
 
@@ -148,3 +150,13 @@ main(sys.argv[1:])
 
 def process_arguments(*arguments: object) -> list[str]:
     return [sys.executable, "-c", PROGRAM, *(str(argument) for argument in arguments)]
+
+
+def fill(served: Background, count: int = 5) -> None:
+    """Signals that are decided, and one whose data is no object."""
+
+    async def take() -> None:
+        await served.service.ingest([line(number, f"c{number % 2}") for number in range(count)])
+        await served.service.ingest([line(99, data="\x1b[31mred")])
+
+    asyncio.run(take())

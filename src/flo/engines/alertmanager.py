@@ -25,8 +25,9 @@ from flo.core.errors import UsageError
 from flo.core.loop.definition import EngineDefinition
 from flo.core.secret import Secret
 from flo.core.signal import text_from_time
+from flo.engines.configured import Revealed, settings_of
 from flo.engines.http_client import HttpClient, idempotency_key
-from flo.engines.pages import SEVERITIES, Page, as_text, incident_of, page_of, shortened
+from flo.engines.pages import SEVERITY, Page, as_text, incident_of, page_of, shortened
 from flo.ports.clock import Clock
 from flo.ports.engine import Answer, EngineRejected, FateUnknown, KeyClass, OutcomeSink, Status
 
@@ -50,9 +51,7 @@ class AlertmanagerEngine:
             "url": Setting(
                 "url", required=True, help="as http://alertmanager:9093, with a prefix where it has one"
             ),
-            "severity": Setting(
-                "choice", default="critical", choices=SEVERITIES, help="of pages that say none themselves"
-            ),
+            "severity": SEVERITY,
             "lasts": Setting(
                 "duration",
                 default=LASTS_DEFAULT,
@@ -174,30 +173,19 @@ def alertmanager_from_settings(
     definition: EngineDefinition, reveal: Callable[[Secret], str], clock: Clock
 ) -> AlertmanagerEngine:
     """The engine as flo.yaml configures it. Secrets are revealed here, and kept by the engine alone."""
-    values = {
-        name: definition.settings.get(name, setting.default_value())
-        for name, setting in AlertmanagerEngine.settings.items()
-    }
-    hidden: list[str] = []
-
-    def shown(value: Any) -> str:
-        if not isinstance(value, Secret):
-            return str(value)
-        hidden.append(reveal(value))
-        return hidden[-1]
-
-    url = shown(values["url"])
-    maps = {
-        part: {name: shown(value) for name, value in (values[part] or {}).items()}
-        for part in ("labels", "headers")
-    }
+    values, revealed = settings_of(definition, AlertmanagerEngine.settings), Revealed(reveal)
+    url, labels, headers = (
+        revealed.text(values["url"]),
+        revealed.texts(values["labels"]),
+        revealed.texts(values["headers"]),
+    )
     return AlertmanagerEngine(
         url,
         clock,
         severity=values["severity"],
         lasts_ns=values["lasts"],
-        labels=maps["labels"],
-        headers=maps["headers"],
+        labels=labels,
+        headers=headers,
         allow_private=values["allow_private"],
-        hidden=tuple(hidden),
+        hidden=revealed.hidden,
     )

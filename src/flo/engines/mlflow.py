@@ -30,6 +30,7 @@ from flo.core.bundle.settings import Setting
 from flo.core.command import Command
 from flo.core.loop.definition import EngineDefinition
 from flo.core.secret import Secret
+from flo.engines.configured import Revealed, settings_of
 from flo.engines.http_client import BODY_BYTES_MAX, NS_PER_S, HttpClient, idempotency_key
 from flo.ports.clock import Clock
 from flo.ports.engine import Answer, EngineRejected, FateUnknown, KeyClass, OutcomeSink, Status
@@ -278,17 +279,11 @@ def mlflow_from_settings(
     definition: EngineDefinition, reveal: Callable[[Secret], str], clock: Clock
 ) -> MlflowEngine:
     """The engine as flo.yaml configures it. Secrets are revealed here, and kept by the engine alone."""
-    hidden: list[str] = []
-
-    def shown(value: Any) -> str:
-        if not isinstance(value, Secret):
-            return str(value)
-        hidden.append(reveal(value))
-        return hidden[-1]
-
-    given = definition.settings
-    url = shown(given["url"])
-    headers = {name: shown(value) for name, value in (given.get("headers") or {}).items()}
+    values, revealed = settings_of(definition, MlflowEngine.settings), Revealed(reveal)
     return MlflowEngine(
-        url, clock, headers=headers, allow_private=given.get("allow_private", False), hidden=tuple(hidden)
+        revealed.text(values["url"]),
+        clock,
+        headers=revealed.texts(values["headers"]),
+        allow_private=values["allow_private"],
+        hidden=revealed.hidden,
     )

@@ -23,8 +23,9 @@ from flo.core.command import Command
 from flo.core.loop.definition import EngineDefinition
 from flo.core.secret import Secret
 from flo.core.signal import text_from_time
+from flo.engines.configured import Revealed, settings_of
 from flo.engines.http_client import HttpClient, idempotency_key
-from flo.engines.pages import SEVERITIES, incident_of, page_of, shortened
+from flo.engines.pages import SEVERITY, incident_of, page_of, shortened
 from flo.ports.clock import Clock
 from flo.ports.engine import Answer, EngineRejected, KeyClass, OutcomeSink, Status
 
@@ -46,9 +47,7 @@ class PagerDutyEngine:
             "routing_key": Setting(
                 "secret", required=True, help="the integration key of a service's Events API v2 integration"
             ),
-            "severity": Setting(
-                "choice", default="critical", choices=SEVERITIES, help="of pages that say none themselves"
-            ),
+            "severity": SEVERITY,
             "source": Setting("plain", default="flo", help="what PagerDuty shows as the event's source"),
             "url": Setting("url", default=URL_DEFAULT, help="elsewhere than in the US: its own address"),
             "allow_private": Setting("bool", default=False, help="the url may lead to private addresses"),
@@ -132,16 +131,12 @@ def pagerduty_from_settings(
     definition: EngineDefinition, reveal: Callable[[Secret], str], clock: Clock
 ) -> PagerDutyEngine:
     """The engine as flo.yaml configures it. The routing key is revealed here, and kept by the engine alone."""
-    values = {
-        name: definition.settings.get(name, setting.default_value())
-        for name, setting in PagerDutyEngine.settings.items()
-    }
-    url = values["url"]
+    values, revealed = settings_of(definition, PagerDutyEngine.settings), Revealed(reveal)
     return PagerDutyEngine(
-        reveal(values["routing_key"]),
+        revealed.text(values["routing_key"]),
         clock,
         severity=values["severity"],
         source=values["source"],
-        url=reveal(url) if isinstance(url, Secret) else url,
+        url=revealed.text(values["url"]),
         allow_private=values["allow_private"],
     )

@@ -12,10 +12,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from flo.core.bundle.settings import Setting
 from flo.core.command import Command
 from flo.ports.engine import EngineRejected
 
 SEVERITIES = ("critical", "error", "warning", "info")
+SEVERITY = Setting("choice", default="critical", choices=SEVERITIES, help="of pages that say none themselves")
 
 
 @dataclass(frozen=True, slots=True)

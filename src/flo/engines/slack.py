@@ -18,6 +18,7 @@ from flo.core.bundle.settings import Setting
 from flo.core.command import Command
 from flo.core.loop.definition import EngineDefinition
 from flo.core.secret import Secret
+from flo.engines.configured import settings_of
 from flo.engines.http_client import HttpClient
 from flo.engines.pages import SEVERITIES, Page, as_text, page_of, shortened
 from flo.ports.clock import Clock
@@ -108,9 +109,6 @@ def slack_from_settings(
     definition: EngineDefinition, reveal: Callable[[Secret], str], clock: Clock
 ) -> SlackEngine:
     """The engine as flo.yaml configures it. The URL is revealed here, and kept by the engine alone."""
-    values = {
-        name: definition.settings.get(name, setting.default_value())
-        for name, setting in SlackEngine.settings.items()
-    }
+    values = settings_of(definition, SlackEngine.settings)
     url = reveal(values.pop("webhook_url"))
     return SlackEngine(url, clock, **values)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
 from yarl import URL
@@ -35,6 +35,7 @@ from flo.core.errors import UsageError
 from flo.core.loop.definition import VERBS, EngineDefinition
 from flo.core.secret import Secret
 from flo.core.signal import encode_signal
+from flo.engines.configured import Revealed, settings_of
 from flo.engines.http_client import (
     BODY_BYTES_MAX,
     DETAIL_CHARS_MAX,
@@ -205,26 +206,14 @@ def webhook_from_settings(
     definition: EngineDefinition, reveal: Callable[[Secret], str], clock: Clock
 ) -> WebhookEngine:
     """The webhook as flo.yaml configures it. Secrets are revealed here, and kept by the engine alone."""
-    values = {
-        name: definition.settings.get(name, setting.default_value())
-        for name, setting in WebhookEngine.settings.items()
-    }
-
-    hidden: list[str] = []
-
-    def shown(value: Any) -> str:
-        if not isinstance(value, Secret):
-            return str(value)
-        hidden.append(reveal(value))
-        return hidden[-1]
-
+    values, revealed = settings_of(definition, WebhookEngine.settings), Revealed(reveal)
     return WebhookEngine(
-        shown(values["url"]),
+        revealed.text(values["url"]),
         clock,
-        secret=None if values["secret"] is None else shown(values["secret"]),
-        headers={name: shown(value) for name, value in (values["headers"] or {}).items()},
+        secret=None if values["secret"] is None else revealed.text(values["secret"]),
+        headers=revealed.texts(values["headers"]),
         honours_key=values["honours_key"],
         paths=values["paths"],
         allow_private=values["allow_private"],
-        hidden=hidden,
+        hidden=revealed.hidden,
     )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from flo.core.errors import UsageError
 from flo.core.signal import text_from_time
+from flo.flow.cursor import decode_cursor, encode_cursor
 from flo.flow.observe.comparison import Comparison, NeverSeen
 from flo.flow.observe.graph import BOTH, DECLARED, EVIDENCE, OBSERVED, PHANTOM, Edge, Graph, evidence_of
 from flo.ports.service import Page
@@ -33,7 +30,7 @@ def page(
 ) -> Page:
     """One page. An edge that is seen again meanwhile moves to the front and is not shown twice."""
     _check(query)
-    before = None if cursor is None else _decode_cursor(cursor)
+    before = None if cursor is None else decode_cursor(cursor, tuple[int, str, str])
     rows: list[dict[str, Any]] = []
     last: Place | None = None
     for place, found in _all(graph, comparison, never_seen):
@@ -41,7 +38,7 @@ def page(
             continue
         if len(rows) == limit:
             assert last is not None
-            return Page(rows, _encode_cursor(last))
+            return Page(rows, encode_cursor(last))
         rows.append(found if isinstance(found, dict) else _row(found))
         last = place
     return Page(rows, None)
@@ -105,17 +102,3 @@ def _declared_row(source: str, target: str, key: str, loop: str, status: str) ->
         "last_seen": None,
         "evidence": {},
     }
-
-
-def _encode_cursor(place: Place) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str) -> Place:
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.msgpack.decode(raw, type=tuple[int, str, str])
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise UsageError(
-            f'cursor "{cursor[:40]}" is not one FLO gave: leave it out to begin at the newest'
-        ) from None

@@ -5,15 +5,11 @@ A cursor names, for each shard, the last place given. What is written after the 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import msgspec
-
-from flo.core.errors import UsageError
+from flo.flow.cursor import decode_cursor, encode_cursor
 from flo.ports.service import Page
 from flo.ports.store import LedgerView
 
@@ -34,7 +30,7 @@ BLOCKS_PER_PAGE_MAX = 20_000
 
 def page(views: Sequence[LedgerView], search: Search, limit: int, cursor: str | None) -> Page:
     """One page of what `search` finds in all shards, merged by time."""
-    places = decode_cursor(cursor, views)
+    places = places_of(cursor, views)
     streams = [
         ((-time, view.shard, place, item) for time, place, item in search(view, places[view.shard]))
         for view in views
@@ -42,7 +38,7 @@ def page(views: Sequence[LedgerView], search: Search, limit: int, cursor: str | 
     items: list[dict[str, Any]] = []
     for _, shard, place, item in heapq.merge(*streams, key=lambda found: (found[0], found[1])):
         if len(items) == limit:
-            return Page(items, encode_cursor(places))
+            return Page(items, encode_cursor(dict(places)))
         places[shard] = place
         items.append(item)
     return Page(items, None)
@@ -55,20 +51,10 @@ def everything(views: Sequence[LedgerView], search: Search) -> Iterator[dict[str
         yield item
 
 
-def encode_cursor(places: Mapping[int, Place]) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(dict(places))).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str | None, views: Sequence[LedgerView]) -> dict[int, Place]:
+def places_of(cursor: str | None, views: Sequence[LedgerView]) -> dict[int, Place]:
     """The place each shard was left at; `UsageError` for a cursor that FLO did not give."""
     places = {view.shard: END for view in views}
     if cursor is None:
         return places
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        places.update(msgspec.msgpack.decode(raw, type=dict[int, tuple[int, int]]))
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise UsageError(
-            f'cursor "{cursor[:40]}" is not one FLO gave: leave it out to begin at the newest'
-        ) from None
+    places.update(decode_cursor(cursor, dict[int, tuple[int, int]]))
     return places

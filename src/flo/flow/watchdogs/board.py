@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from flo.core.errors import UsageError
 from flo.core.finding import Finding
 from flo.core.signal import text_from_time
+from flo.flow.cursor import decode_cursor, encode_cursor
 from flo.ports.service import Page
 
 FINDINGS_MAX = 10_000
@@ -83,7 +81,7 @@ class Board:
     def page(self, query: Mapping[str, str], limit: int, cursor: str | None) -> Page:
         """What holds, newest first by when it began, so that a finding that is reported again keeps its place."""
         found = sorted(self._posted.values(), key=_place, reverse=True)
-        before = None if cursor is None else _decode_cursor(cursor)
+        before = None if cursor is None else decode_cursor(cursor, tuple[int, str, str])
         rows = [
             posted
             for posted in found
@@ -92,7 +90,7 @@ class Board:
         ]
         more = len(rows) > limit
         rows = rows[:limit]
-        return Page([self.row(posted) for posted in rows], _encode_cursor(_place(rows[-1])) if more else None)
+        return Page([self.row(posted) for posted in rows], encode_cursor(_place(rows[-1])) if more else None)
 
     def snapshot(self) -> list[Posted]:
         """All that holds, to be given to `restore` in another life."""
@@ -123,17 +121,3 @@ Place = tuple[int, str, str]
 
 def _place(posted: Posted) -> Place:
     return posted.first_ns, posted.finding.type, posted.finding.subject
-
-
-def _encode_cursor(place: Place) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str) -> Place:
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.msgpack.decode(raw, type=tuple[int, str, str])
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise UsageError(
-            f'cursor "{cursor[:40]}" is not one FLO gave: leave it out to begin at the newest'
-        ) from None

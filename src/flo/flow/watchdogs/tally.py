@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import msgspec
@@ -43,8 +44,9 @@ class TallyWatchdog(Watchdog):
         tally.counts[kind] = tally.counts.get(kind, 0) + 1
         tally.last_ns, tally.key, tally.detail, tally.is_new = max(at_ns, tally.last_ns), key, detail, True
 
+    @abstractmethod
     def finding(self, loop: str, tally: Tally) -> Finding:
-        raise NotImplementedError
+        """What is said of a loop with this count."""
 
     def check(self, now_ns: int, board: Board) -> None:
         clear_ns = self.limits.get("clear", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ from flo.core.loop.definition import BundleDefinition, LoopDefinition
 from flo.flow.watchdogs.board import Board
 
 
-class Watchdog:
+class Watchdog(ABC):
     """Subclasses observe what they need by methods of their own, and say in `check` what holds and what does not.
 
     Everything runs on the event loop. What a watchdog remembers is bounded by the loops of the bundle or by a limit of
@@ -34,14 +35,15 @@ class Watchdog:
         self.excepted = frozenset(self.limits.get("except", ()))
         self.loops = {name: loop for name, loop in loops.items() if name not in self.excepted}
 
+    @abstractmethod
     def check(self, now_ns: int, board: Board) -> None:
-        raise NotImplementedError
+        """Report to the board what holds now, and clear what holds no more."""
 
     def snapshot(self) -> Any:
         """What outlives a restart: plain values."""
         return None
 
-    def restore(self, snapshot: Any, now_ns: int) -> None:
+    def restore(self, snapshot: Any, now_ns: int) -> None:  # noqa: B027 (most remember nothing)
         """Take up a snapshot of an earlier life. Raises whatever a damaged one makes it raise, having changed nothing."""
 
 

@@ -7,8 +7,6 @@ any page. Pages of one run end where the ledger ended when the run began: what a
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +16,8 @@ from typing import Any
 import msgspec
 
 from flo.core.command import Command
-from flo.core.errors import UsageError
 from flo.core.record import DeadLetterDropped, Event
+from flo.flow.cursor import decode_cursor, encode_cursor
 from flo.flow.dead_letters import Found, Wanted, find_command, find_letters, wanted
 from flo.flow.views.gone import Gone, gone_of
 from flo.ports.engine import KeyClass
@@ -199,7 +197,7 @@ class DeadLetterOffice:
                         answer.counts["matched"] += len(found)
                         at.after[port.number] = found[-1].place
             counts = {name: answer.counts[name] for name in sorted(answer.counts)}
-            more = _encoded(at) if cut or not left else None
+            more = encode_cursor(at) if cut or not left else None
             return {**counts, "matched": answer.counts["matched"], "not_replayed": answer.kept, "next": more}
 
     async def _find(self, port: ShardPort, asked: Wanted, at: Cursor, limit: int) -> tuple[list[Found], bool]:
@@ -239,17 +237,7 @@ class DeadLetterOffice:
     def _cursor(self, cursor: str | None) -> Cursor:
         if cursor is None:
             return Cursor({}, {port.number: port.view.last_block() for port in self._ports})
-        try:
-            raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-            at = msgspec.msgpack.decode(raw, type=Cursor)
-        except (binascii.Error, ValueError, msgspec.MsgspecError):
-            raise UsageError(
-                f'cursor "{cursor[:40]}" is not one FLO gave: leave it out to begin anew'
-            ) from None
+        at = decode_cursor(cursor, Cursor, begin="anew")
         for port in self._ports:
             at.last.setdefault(port.number, 0)
         return at
-
-
-def _encoded(cursor: Cursor) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(cursor)).decode().rstrip("=")

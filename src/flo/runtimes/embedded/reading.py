@@ -11,7 +11,7 @@ from flo.flow.explain import explain
 from flo.flow.open_work import OpenCommand, OpenIteration
 from flo.flow.views.decisions import decision_query, find_decision, outcomes_of, search_decisions
 from flo.flow.views.gone import gone_of
-from flo.flow.views.listing import decode_cursor, everything, page
+from flo.flow.views.listing import everything, page, places_of
 from flo.flow.views.record import parse_decision_id
 from flo.flow.views.rows import (
     ITERATION_KEYS,
@@ -90,7 +90,7 @@ class LedgerQueries:
         ends: Ends = {}
         views = list(self._views().values())
         if cursor is not None:  # outcomes newer than this page's commands lie on the pages before it
-            places = decode_cursor(cursor, views)
+            places = places_of(cursor, views)
             for view in views:
                 ends_behind(view, places[view.shard], ends)
         return page(views, commands(query, dict(self._open_commands()), ends), limit, cursor)

@@ -17,9 +17,10 @@ from flo.stores.checkpoints.format import (
     read_columns,
     verify,
 )
-from flo.stores.checkpoints.writer import TEMPORARY, CheckpointWriter
+from flo.stores.checkpoints.writer import CheckpointWriter
 from flo.stores.ledger.directory import shard_directory
 from flo.stores.ledger.segment import refused
+from flo.stores.whole_file import TEMPORARY
 
 log = logging.getLogger("flo.checkpoints")
 

@@ -22,10 +22,10 @@ from flo.stores.checkpoints.format import (
     encode_head,
 )
 from flo.stores.ledger.segment import refused, write_all
+from flo.stores.whole_file import TEMPORARY
 
 log = logging.getLogger("flo.checkpoints")
 
-TEMPORARY: Final = ".tmp"
 BLOCK_MAX: Final = 2**64 - 1
 
 

@@ -9,7 +9,6 @@ and never changed; they leave whole.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import struct
 from collections.abc import Iterable, Iterator
@@ -24,9 +23,9 @@ from flo.core.errors import CorruptLedger
 from flo.core.record import KeptLetter, KeptPeriod, LetterLeft
 from flo.ports.disk import Disk, File
 from flo.stores.ledger.segment import Cursor, refused, write_all
+from flo.stores.whole_file import whole_file
 
 MAGIC: Final = b"FLODEAD1"
-TEMPORARY: Final = ".tmp"
 SECOND_NS: Final = 1_000_000_000
 _RECORD: Final = struct.Struct("<BxxxIQII")
 _HEAD, _LETTERS, _END = 1, 2, 3
@@ -98,14 +97,8 @@ class LetterStore:
         first = next(blocks, None)
         if first is None and not left:
             return written
-        path = f"{self.directory}/{_name(period)}"
-        temporary = path + TEMPORARY
         try:
-            self._disk.makedirs(self.directory)
-            if self._disk.exists(temporary):
-                self._disk.remove(temporary)
-            file = self._disk.create(temporary)
-            try:
+            with whole_file(self._disk, self.directory, _name(period)) as file:
                 offset = len(MAGIC)
                 write_all(file, 0, MAGIC)
                 offset = _append(file, offset, _HEAD, 0, _encode(_Head(period, left)))
@@ -116,20 +109,9 @@ class LetterStore:
                     offset = _append(file, offset, _LETTERS, first[0], _encode(of_block))
                     first = next(blocks, None)
                 _append(file, offset, _END, 0, b"")
-                file.sync()
-            finally:
-                file.close()
-            self._disk.rename(temporary, path)
-            self._disk.sync_directory(self.directory)
         except OSError as error:
-            self._give_up(temporary)
-            raise refused("writing", path, error) from error
+            raise refused("writing", f"{self.directory}/{_name(period)}", error) from error
         return written
-
-    def _give_up(self, temporary: str) -> None:
-        """On a full disk a half file takes room that is needed to write it whole."""
-        with contextlib.suppress(OSError):
-            self._disk.remove(temporary)
 
     def remove(self, period: KeptPeriod) -> None:
         """Give up a period's letters; durable on return."""

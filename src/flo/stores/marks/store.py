@@ -15,10 +15,10 @@ from flo.ports.marks import Hashes
 from flo.stores.ledger.directory import shard_directory
 from flo.stores.ledger.segment import refused, write_all
 from flo.stores.marks.file import Head, MarkFile, encode
+from flo.stores.whole_file import whole_file
 
 log = logging.getLogger("flo.marks")
 
-TEMPORARY = ".tmp"
 _NAME = re.compile(r"\d{20}-\d{20}\.marks\Z")
 
 PayloadOf = Callable[[int], bytes | None]
@@ -76,23 +76,14 @@ class MarkStore:
         """Freeze marks, in any order: `blocks` counts from the first block. `StorageUnavailable`: nothing was frozen."""
         order = np.argsort(hashes, kind="stable")
         head = Head(first_block, last_block, start_ns, end_ns, len(hashes), crc32(last_payload), 0)
-        path = f"{self.directory}/{first_block:020d}-{last_block:020d}.marks"
-        temporary = path + TEMPORARY
+        name = f"{first_block:020d}-{last_block:020d}.marks"
+        path = f"{self.directory}/{name}"
         try:
-            self._disk.makedirs(self.directory)
-            if self._disk.exists(temporary):
-                self._disk.remove(temporary)
-            file = self._disk.create(temporary)
-            try:
+            with whole_file(self._disk, self.directory, name) as file:
                 offset = 0
                 for piece in encode(head, hashes[order], blocks[order]):
                     write_all(file, offset, piece)
                     offset += len(piece)
-                file.sync()
-            finally:
-                file.close()
-            self._disk.rename(temporary, path)
-            self._disk.sync_directory(self.directory)
             written = MarkFile.open(path, self._disk.open(path))
         except OSError as error:
             raise refused("writing", path, error) from error
